@@ -1,0 +1,255 @@
+//! `rightful check`: every fault of the configuration and of every plan against the live schemas, before anything is
+//! served.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    path::Path,
+};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Failure, Outcome, print, run_async};
+use crate::{
+    config::{self, Config},
+    connectors::{ConnectorError, Trusted, sql::SqlConnector},
+    domain::{
+        compiled::{CompiledPlan, Step},
+        document::{Fault, Severity},
+        plan::PlanFile,
+    },
+    http::auth::Verifier,
+    service::{
+        Connectors,
+        registry::{FromFile, compile_folder},
+    },
+};
+
+/// Validates the configuration and every plan against the live schemas; says every fault with its remedy.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  rightful check && rightful serve")]
+pub(super) struct Check {
+    /// Prints `{"ok": …, "faults": […], "connections": {…}, "plans": […]}`.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Default)]
+struct Findings {
+    faults: Vec<Fault>,
+    down: BTreeMap<String, ConnectorError>,
+    connections: Vec<String>,
+    plans: Vec<FromFile>,
+}
+
+impl Check {
+    pub fn run(&self, path: &Path) -> Outcome {
+        let findings = run_async(async { Ok(look(path).await) })?;
+        print(&if self.json { findings.as_json() } else { findings.as_text() })?;
+        findings.outcome()
+    }
+}
+
+async fn look(path: &Path) -> Findings {
+    let mut findings = Findings::default();
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(faults) => return Findings { faults, ..findings },
+    };
+    if let Err(error) = Verifier::new((&config.auth).into()) {
+        findings.faults.push(fault(&config, None, format!("auth.keys: {error}")));
+    }
+    let connectors = connectors(&config, &mut findings);
+    findings.connections = config.connections.keys().cloned().collect();
+    let (plans, loaded) = compile_folder(&connectors, &config.plans).await;
+    findings.faults.extend(loaded.faults);
+    findings.down = loaded.down;
+    findings.plans = plans;
+    findings.ask_the_rest(&connectors).await;
+    findings.prepare(&connectors).await;
+    findings
+}
+
+/// As `service::start` makes them, but every wrong URL is a fault with its line.
+fn connectors(config: &Config, findings: &mut Findings) -> Connectors {
+    let mut connectors = Connectors::new();
+    for (name, connection) in &config.connections {
+        match SqlConnector::new(connection.url.expose(), 1) {
+            Ok(connector) => {
+                connectors.insert(name.clone(), std::sync::Arc::new(connector));
+            }
+            Err(problem) => {
+                let problem = format!("connection `{name}`: {problem}");
+                findings.faults.push(fault(config, Some(connection.line), problem));
+            }
+        }
+    }
+    connectors
+}
+
+fn fault(config: &Config, line: Option<usize>, problem: String) -> Fault {
+    let file = config.file.display().to_string();
+    Fault { file, line, problem, remedy: String::new(), severity: Severity::Error }
+}
+
+impl Findings {
+    /// Connections that no plan names must answer too.
+    async fn ask_the_rest(&mut self, connectors: &Connectors) {
+        let named: BTreeSet<&str> = self
+            .plans
+            .iter()
+            .flat_map(|plan| &plan.file.connections)
+            .map(|connection| connection.value.as_str())
+            .collect();
+        for (name, connector) in connectors.iter().filter(|(name, _)| !named.contains(name.as_str())) {
+            if let Err(error) = connector.fingerprint().await {
+                self.down.insert(name.clone(), error);
+            }
+        }
+    }
+
+    /// Lets the databases parse what each step will send them, the plan's own SQL in it.
+    async fn prepare(&mut self, connectors: &Connectors) {
+        let mut faults = Vec::new();
+        for FromFile { file, compiled } in &self.plans {
+            let Some(plan) = compiled else { continue };
+            for (connection, trusted, line, name) in statements(file, plan) {
+                let Some(connector) = connectors.get(connection) else { continue };
+                match connector.prepare(trusted).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(words)) => faults.push(Fault {
+                        file: file.file.clone(),
+                        line: Some(line),
+                        problem: format!(
+                            "{name}: the database refuses its SQL: {}",
+                            words.replace('\n', " ")
+                        ),
+                        remedy: "mend `where`, `sql` or `done` of this entry".to_owned(),
+                        severity: Severity::Error,
+                    }),
+                    Err(error) => {
+                        self.down.insert(connection.to_owned(), error);
+                    }
+                }
+            }
+        }
+        self.faults.extend(faults);
+    }
+
+    fn errors(&self) -> usize {
+        self.faults.iter().filter(|fault| fault.severity == Severity::Error).count() + self.down.len()
+    }
+
+    fn outcome(&self) -> Outcome {
+        if let Some(name) = self.down.keys().next()
+            && self.errors() == 1
+        {
+            return Err(Failure::new(format!("connection `{name}` is down: {}", self.down[name])));
+        }
+        match self.errors() {
+            0 => Ok(()),
+            1 => Err(Failure::new("1 error")),
+            errors => Err(Failure::new(format!("{errors} errors"))),
+        }
+    }
+
+    fn as_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        for fault in &self.faults {
+            let _ = writeln!(text, "{fault}");
+        }
+        for (name, error) in &self.down {
+            let _ = writeln!(text, "connection `{name}` is down: {error}");
+        }
+        if self.errors() > 0 {
+            return text;
+        }
+        for FromFile { file, compiled } in &self.plans {
+            let Some(plan) = compiled else { continue };
+            let _ = writeln!(text, "plan {} {} ({})", plan.name, plan.version, file.file);
+            for (at, step) in plan.erasure.iter().enumerate() {
+                let _ = writeln!(text, "  {:>2}. {} {}", at + 1, step.name, step.action.name());
+            }
+        }
+        let _ = writeln!(text, "ok: {} connections, {} plans", self.connections.len(), self.plans.len());
+        text
+    }
+
+    fn as_json(&self) -> String {
+        let faults: Vec<Value> = self.faults.iter().map(fault_json).collect();
+        let connections: BTreeMap<&str, Value> = self
+            .connections
+            .iter()
+            .map(|name| {
+                let error = self.down.get(name).map(ToString::to_string);
+                (name.as_str(), json!({ "ok": error.is_none(), "error": error }))
+            })
+            .collect();
+        let plans: Vec<Value> = self
+            .plans
+            .iter()
+            .map(|plan| {
+                let steps =
+                    plan.compiled.as_ref().map(|plan| plan.erasure.iter().map(step_json).collect::<Vec<_>>());
+                json!({
+                    "name": plan.file.name.value,
+                    "file": plan.file.file,
+                    "version": plan.compiled.as_ref().map(|plan| &plan.version),
+                    "steps": steps,
+                })
+            })
+            .collect();
+        let answer =
+            json!({ "ok": self.errors() == 0, "faults": faults, "connections": connections, "plans": plans });
+        format!("{answer:#}\n")
+    }
+}
+
+fn fault_json(fault: &Fault) -> Value {
+    let severity = match fault.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    json!({
+        "severity": severity,
+        "file": fault.file,
+        "line": fault.line,
+        "problem": fault.problem,
+        "remedy": fault.remedy,
+    })
+}
+
+fn step_json(step: &Step) -> Value {
+    json!({ "name": step.name, "action": step.action.name(), "basis": step.basis })
+}
+
+/// Everything of a plan that becomes SQL: connection, text, line and name of the entry it stems from.
+fn statements<'p>(
+    file: &'p PlanFile,
+    plan: &'p CompiledPlan,
+) -> impl Iterator<Item = (&'p str, Trusted<'p>, usize, String)> {
+    let steps = plan.erasure.iter().map(|step| {
+        let trusted = Trusted::Step(&step.rows, &step.action);
+        (step.connection.as_str(), trusted, line_of(file, step), step.name.clone())
+    });
+    let sets = plan.key_sets.iter().map(|set| {
+        let name = format!("keys of {}.{}", set.connection, set.rows.table.name);
+        (set.connection.as_str(), Trusted::Rows(&set.rows), file.name.line, name)
+    });
+    steps.chain(sets)
+}
+
+/// The line of the entry that a step was compiled from.
+fn line_of(file: &PlanFile, step: &Step) -> usize {
+    let further = step.name.split_once('/').map(|(_, name)| name);
+    file.entries
+        .iter()
+        .find(|entry| {
+            entry.connection == step.connection
+                && entry.table.parts.last() == Some(&step.rows.table.name)
+                && entry.name.as_ref().map(|name| name.value.as_str()) == further
+        })
+        .map_or(file.name.line, |entry| entry.line)
+}

@@ -1,0 +1,138 @@
+//! `rightful.yaml`: one struct per section, validated once, so that nothing past this module asks again whether a
+//! value makes sense. It is also the only place that reads the environment. Secrets have no printable form.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::domain::document::Fault;
+
+mod environment;
+mod interpolate;
+mod read;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use environment::{LogFormat, host_name, log_filter, log_format};
+pub use secret::{MasterKey, Secret};
+pub use values::{SHORTEST_HMAC_SECRET, duration};
+
+/// Everything that a person decides about one installation.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    pub listen: SocketAddr,
+    /// `sqlite:/absolute/path` or `postgres://…`; may hold a password.
+    pub store: Secret,
+    /// The folder of plan files, absolute.
+    pub plans: PathBuf,
+    pub auth: Auth,
+    pub secrets: Secrets,
+    pub connections: BTreeMap<String, Connection>,
+    pub cors: Cors,
+    pub worker: Worker,
+}
+
+/// Who issues the tokens that are accepted.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// The `iss` that a token must name.
+    pub issuer: String,
+    /// The `aud` that a token must name.
+    pub audience: String,
+    /// Where the roles lie in the claims; a dotted path: `realm_access.roles`.
+    pub roles_claim: String,
+    pub keys: AuthKeys,
+}
+
+/// What signatures are checked with: exactly one kind, so that no token can choose its own.
+#[derive(Debug, Clone)]
+pub enum AuthKeys {
+    /// Fetched over HTTPS (or from this machine).
+    Jwks { url: String },
+    /// RS256, ES256 or EdDSA, as the key's type says; PEM.
+    PublicKey { pem: String },
+    /// HS256; at least [`SHORTEST_HMAC_SECRET`] bytes.
+    Hmac { secret: Secret },
+}
+
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    /// The key under pseudonyms and sealed identities.
+    pub pseudonym_key: MasterKey,
+}
+
+/// A system that holds personal data.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// `postgres://`, `mysql://` or `sqlite:/absolute/path`; may hold a password.
+    pub url: Secret,
+    /// For faults that only show when it is used.
+    pub line: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Cors {
+    /// `https://panel.example`: scheme, host, port; no wildcard.
+    pub origins: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// Requests carried out at the same time by one process.
+    pub concurrency: usize,
+    /// How long a claim holds without being renewed.
+    pub lease: Duration,
+    /// Failures, and crashes in a row, after which a request is `failed`.
+    pub max_attempts: i32,
+    pub batch: Batch,
+}
+
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// What one batch should take.
+    pub time_target: Duration,
+    pub min_rows: u32,
+    pub max_rows: u32,
+    /// Rest after each batch, as a part of its time; 0 for none.
+    pub pause: f64,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self { concurrency: 4, lease: Duration::from_secs(30), max_attempts: 8, batch: Batch::default() }
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { time_target: Duration::from_millis(250), min_rows: 50, max_rows: 10_000, pause: 0.5 }
+    }
+}
+
+/// Reads and validates a configuration file.
+///
+/// # Errors
+/// Every fault that was found, by line.
+pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let mut reader = crate::domain::document::Reader::new(&file);
+        reader.error_nowhere(
+            format!("cannot be read: {}", error.kind()),
+            "`rightful init` writes one, `--config FILE` names another",
+        );
+        reader.into_faults()
+    })?;
+    parse(path, &text, &environment::variable)
+}
+
+fn parse(path: &Path, text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Fault>> {
+    read::read(path, text, variable)
+}

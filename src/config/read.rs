@@ -1,0 +1,340 @@
+//! From nodes to the structs of [`super`]: every fault is collected, none hides the next.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    Auth, AuthKeys, Batch, Config, Connection, Cors, MasterKey, Secret, Secrets, Worker,
+    interpolate::Sources,
+    values::{self, Wrong},
+};
+use crate::domain::document::{Document, Fault, Fields, Node, Reader};
+
+const SECTIONS: [&str; 9] =
+    ["listen", "store", "plans", "auth", "secrets", "connections", "cors", "approval", "worker"];
+
+pub(super) fn read(
+    path: &Path,
+    text: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Vec<Fault>> {
+    let file = path.display().to_string();
+    let node = Document::parse(&file, text)?;
+    let folder = folder_of(path);
+    let sources = Sources { folder: &folder, variable };
+    let mut sections = Sections { reader: Reader::new(&file), sources };
+    let config = sections.config(path, &node);
+    match config {
+        Some(config) if !sections.reader.has_errors() => Ok(config),
+        _ => Err(sections.reader.into_faults()),
+    }
+}
+
+/// The folder that relative paths start from, absolute.
+fn folder_of(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf())
+}
+
+struct Sections<'a> {
+    reader: Reader,
+    sources: Sources<'a>,
+}
+
+impl Sections<'_> {
+    /// `None` where a part is missing that has no default; all its faults are reported.
+    fn config(&mut self, path: &Path, node: &Node) -> Option<Config> {
+        let fields = self.reader.fields(node, "the configuration", &SECTIONS)?;
+        let folder = self.sources.folder.to_path_buf();
+        let listen = self.value(&fields, "listen", "127.0.0.1:8080", values::listen);
+        let store =
+            self.value(&fields, "store", "sqlite:rightful.db", |text| values::store_url(text, &folder));
+        let plans = self.value(&fields, "plans", "plans", |text| Ok(folder.join(text)));
+        let auth = self.auth(&fields);
+        let secrets = self.secrets(&fields);
+        let connections = self.connections(&fields);
+        let cors = self.cors(&fields);
+        self.approval(&fields);
+        let worker = self.worker(&fields);
+        Some(Config {
+            file: path.to_path_buf(),
+            listen: listen?,
+            store: Secret::new(store?),
+            plans: plans?,
+            auth: auth?,
+            secrets: secrets?,
+            connections,
+            cors,
+            worker,
+        })
+    }
+
+    fn auth(&mut self, root: &Fields<'_>) -> Option<Auth> {
+        let fields = self.required_section(
+            root,
+            "auth",
+            &["issuer", "audience", "roles_claim", "keys"],
+            "without it nobody could be let in: name issuer, audience and keys",
+        )?;
+        let issuer = self.required(&fields, "auth", "issuer");
+        let audience = self.required(&fields, "auth", "audience");
+        let roles_claim = self.value(&fields, "roles_claim", "roles", |text| {
+            if text.split('.').any(str::is_empty) {
+                return Err(("the path of the roles has an empty part".to_owned(), String::new()));
+            }
+            Ok(text.to_owned())
+        });
+        let keys = self.keys(&fields);
+        Some(Auth { issuer: issuer?, audience: audience?, roles_claim: roles_claim?, keys: keys? })
+    }
+
+    fn keys(&mut self, auth: &Fields<'_>) -> Option<AuthKeys> {
+        const KINDS: [&str; 3] = ["jwks_url", "public_key", "hmac_secret"];
+        let remedy = "give exactly one of jwks_url, public_key, hmac_secret";
+        let fields = self.required_section(auth, "keys", &KINDS, remedy)?;
+        let given: Vec<&str> = KINDS.into_iter().filter(|kind| fields.get(kind).is_some()).collect();
+        let [kind] = given.as_slice() else {
+            let problem = format!("auth.keys holds {} kinds of keys", given.len());
+            self.reader.error(fields.line, problem, remedy);
+            return None;
+        };
+        let (line, text) = self.text(&fields, kind)?;
+        let keys = match *kind {
+            "jwks_url" => values::jwks_url(&text).map(|url| AuthKeys::Jwks { url }),
+            "public_key" => values::public_key(text).map(|pem| AuthKeys::PublicKey { pem }),
+            _ => values::hmac_secret(text).map(|text| AuthKeys::Hmac { secret: Secret::new(text) }),
+        };
+        self.checked(line, kind, keys)
+    }
+
+    fn secrets(&mut self, root: &Fields<'_>) -> Option<Secrets> {
+        let remedy = "without it identities could not be sealed: openssl rand -base64 32";
+        let fields = self.required_section(root, "secrets", &["pseudonym_key"], remedy)?;
+        if fields.get("pseudonym_key").is_none() {
+            self.reader.error(fields.line, "secrets.pseudonym_key is missing", remedy);
+            return None;
+        }
+        let (line, text) = self.text(&fields, "pseudonym_key")?;
+        let key = self.checked(line, "pseudonym_key", values::master_key(&text))?;
+        Some(Secrets { pseudonym_key: MasterKey::new(key) })
+    }
+
+    fn connections(&mut self, root: &Fields<'_>) -> BTreeMap<String, Connection> {
+        let mut connections = BTreeMap::new();
+        let Some(node) = root.get("connections") else { return connections };
+        for (name, node) in self.reader.map(node, "`connections`").unwrap_or_default() {
+            let what = format!("connection `{}`", name.value);
+            if !is_name(&name.value) {
+                let remedy = "use letters, digits, `_` and `-`";
+                self.reader.error(name.line, format!("`{}` is no name of a connection", name.value), remedy);
+            }
+            let Some(fields) = self.reader.fields(node, &what, &["url", "headers", "probe"]) else {
+                continue;
+            };
+            for key in ["headers", "probe"] {
+                if fields.has(key) {
+                    let problem =
+                        format!("{what}: `{key}` belongs to HTTP connections, which are not supported yet");
+                    self.reader.error(fields.line_of(key), problem, "take it out");
+                }
+            }
+            if fields.get("url").is_none() {
+                self.reader.error(
+                    name.line,
+                    format!("{what} has no `url`"),
+                    "postgres://, mysql:// or sqlite:",
+                );
+                continue;
+            }
+            let Some((line, text)) = self.text(&fields, "url") else { continue };
+            let url = values::connection_url(&text, self.sources.folder);
+            if let Some(url) = self.checked(line, &what, url) {
+                connections.insert(name.value.clone(), Connection { url: Secret::new(url), line });
+            }
+        }
+        connections
+    }
+
+    fn cors(&mut self, root: &Fields<'_>) -> Cors {
+        let mut cors = Cors::default();
+        let Some(fields) = self.section(root, "cors", &["origins"]) else { return cors };
+        let Some(node) = fields.get("origins") else { return cors };
+        for item in self.reader.list(node, "cors.origins").unwrap_or_default() {
+            let Some(text) = self.expanded(item, "an origin") else { continue };
+            cors.origins.extend(self.checked(item.line, "cors.origins", values::origin(&text)));
+        }
+        cors
+    }
+
+    /// Only `none` so far; the words of later releases are understood and refused.
+    fn approval(&mut self, root: &Fields<'_>) {
+        const KINDS: [&str; 3] = ["erasure", "export", "rectification"];
+        let Some(fields) = self.section(root, "approval", &KINDS) else { return };
+        for kind in KINDS {
+            if fields.get(kind).is_none() {
+                continue;
+            }
+            let Some((line, text)) = self.text(&fields, kind) else { continue };
+            match text.as_str() {
+                "none" => {}
+                "required" => self.reader.error(
+                    line,
+                    format!("approval.{kind}: `required` is not supported yet"),
+                    "write none: requests then start approved",
+                ),
+                _ => self.reader.error(line, format!("approval.{kind} is none or required"), "write none"),
+            }
+        }
+    }
+
+    fn worker(&mut self, root: &Fields<'_>) -> Worker {
+        let mut worker = Worker::default();
+        let known = ["concurrency", "lease", "max_attempts", "batch"];
+        let Some(fields) = self.section(root, "worker", &known) else { return worker };
+        self.number(&fields, "concurrency", 1..=256, &mut worker.concurrency);
+        self.duration(&fields, "lease", Duration::from_secs(1)..=Duration::from_secs(600), &mut worker.lease);
+        self.number(&fields, "max_attempts", 1..=1_000, &mut worker.max_attempts);
+        worker.batch = self.batch(&fields);
+        // A batch is not started with less than a third of the lease left (DESIGN.md §3).
+        if worker.batch.time_target * 3 >= worker.lease {
+            self.reader.error(
+                fields.line_of("lease"),
+                "a batch could outlive its lease: time_target must be less than a third of it",
+                "raise worker.lease or lower worker.batch.time_target",
+            );
+        }
+        worker
+    }
+
+    fn batch(&mut self, worker: &Fields<'_>) -> Batch {
+        let mut batch = Batch::default();
+        let known = ["time_target", "min_rows", "max_rows", "pause"];
+        let Some(fields) = self.section(worker, "batch", &known) else { return batch };
+        let times = Duration::from_millis(10)..=Duration::from_secs(10);
+        self.duration(&fields, "time_target", times, &mut batch.time_target);
+        self.number(&fields, "max_rows", 1..=100_000, &mut batch.max_rows);
+        // A small `max_rows` alone is no fault.
+        batch.min_rows = batch.min_rows.min(batch.max_rows);
+        self.number(&fields, "min_rows", 1..=100_000, &mut batch.min_rows);
+        self.number(&fields, "pause", 0.0..=20.0, &mut batch.pause);
+        if batch.min_rows > batch.max_rows {
+            self.reader.error(fields.line_of("min_rows"), "min_rows is larger than max_rows", "swap them");
+        }
+        batch
+    }
+
+    /// A section with defaults: `None` where it is missing or no map.
+    fn section<'n>(&mut self, parent: &Fields<'n>, name: &str, known: &[&str]) -> Option<Fields<'n>> {
+        let node = parent.get(name)?;
+        self.reader.fields(node, &format!("`{name}`"), known)
+    }
+
+    fn required_section<'n>(
+        &mut self,
+        parent: &Fields<'n>,
+        name: &str,
+        known: &[&str],
+        remedy: &str,
+    ) -> Option<Fields<'n>> {
+        if parent.get(name).is_none() {
+            self.reader.error(parent.line_of(name), format!("`{name}` is missing"), remedy);
+        }
+        self.section(parent, name, known)
+    }
+
+    fn required(&mut self, fields: &Fields<'_>, section: &str, key: &str) -> Option<String> {
+        let text = match fields.get(key) {
+            Some(_) => self.text(fields, key)?.1,
+            None => String::new(),
+        };
+        if text.is_empty() {
+            let line = fields.line_of(key);
+            self.reader.error(line, format!("{section}.{key} is missing"), "tokens are checked against it");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The expanded text of a field and its line.
+    fn text(&mut self, fields: &Fields<'_>, key: &str) -> Option<(usize, String)> {
+        let node = fields.get(key)?;
+        Some((node.line, self.expanded(node, &format!("`{key}`"))?))
+    }
+
+    fn expanded(&mut self, node: &Node, what: &str) -> Option<String> {
+        let text = self.reader.text(node, what)?;
+        match self.sources.expand(&text) {
+            Ok(text) => Some(text),
+            Err(missing) => {
+                self.reader.error(node.line, format!("{what}: {}", missing.problem), missing.remedy);
+                None
+            }
+        }
+    }
+
+    fn value<T>(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+        default: &str,
+        read: impl FnOnce(&str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let (line, text) = match fields.get(key) {
+            Some(_) => self.text(fields, key)?,
+            None => (fields.line_of(key), default.to_owned()),
+        };
+        self.checked(line, key, read(&text))
+    }
+
+    fn number<T>(&mut self, fields: &Fields<'_>, key: &str, range: RangeInclusive<T>, into: &mut T)
+    where
+        T: std::str::FromStr + PartialOrd + Display + Copy,
+    {
+        let Some((line, text)) = self.text(fields, key) else { return };
+        match text.parse::<T>().ok().filter(|number| range.contains(number)) {
+            Some(number) => *into = number,
+            None => {
+                let problem = format!("`{key}` must be a number from {} to {}", range.start(), range.end());
+                self.reader.error(line, problem, format!("leave it out for {into}"));
+            }
+        }
+    }
+
+    fn duration(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+        range: RangeInclusive<Duration>,
+        into: &mut Duration,
+    ) {
+        let Some((line, text)) = self.text(fields, key) else { return };
+        match values::duration(&text) {
+            Ok(duration) if range.contains(&duration) => *into = duration,
+            Ok(_) => {
+                let (from, to) = (values::written(*range.start()), values::written(*range.end()));
+                self.reader.error(line, format!("`{key}` must lie between {from} and {to}"), "");
+            }
+            Err(remedy) => self.reader.error(line, format!("`{key}` is no duration"), remedy),
+        }
+    }
+
+    fn checked<T>(&mut self, line: usize, what: &str, value: Result<T, Wrong>) -> Option<T> {
+        match value {
+            Ok(value) => Some(value),
+            Err((problem, remedy)) => {
+                self.reader.error(line, format!("{what}: {problem}"), remedy);
+                None
+            }
+        }
+    }
+}
+
+/// Names of connections stand in dotted references, so they hold no dot.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}

@@ -1,0 +1,177 @@
+//! One configuration that is right, and one change at a time that is not.
+
+use std::path::Path;
+
+use super::*;
+
+const GOOD: &str = r#"listen: 127.0.0.1:8080
+store: sqlite:rightful.db
+plans: plans
+auth:
+  issuer: https://idp.example
+  audience: rightful
+  roles_claim: realm_access.roles
+  keys:
+    hmac_secret: ${JWT_SECRET}
+secrets:
+  pseudonym_key: ${PSEUDONYM_KEY}
+connections:
+  shop: { url: "${SHOP_URL}" }
+  crm: { url: "sqlite:crm.db" }
+cors: { origins: [https://panel.example] }
+approval: { erasure: none, export: none, rectification: none }
+worker:
+  concurrency: ${CONCURRENCY:-3}
+  lease: 30s
+  max_attempts: 8
+  batch: { time_target: 250ms, min_rows: 50, max_rows: 10000, pause: 0.5 }
+"#;
+
+const JWT_SECRET: &str = "a-secret-of-more-than-thirty-two-bytes";
+
+fn variable(name: &str) -> Option<String> {
+    match name {
+        "JWT_SECRET" | "RIGHTFUL_JWT_SECRET" => Some(JWT_SECRET.to_owned()),
+        "PSEUDONYM_KEY" | "RIGHTFUL_PSEUDONYM_KEY" => {
+            Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned())
+        }
+        "SHOP_URL" => Some("postgresql://shop:hidden@db.example/shop?sslmode=require".to_owned()),
+        _ => None,
+    }
+}
+
+fn parse_text(text: &str) -> Result<Config, Vec<Fault>> {
+    parse(Path::new("/etc/rightful/rightful.yaml"), text, &variable)
+}
+
+#[test]
+fn the_contracts_example_is_read() {
+    let config = parse_text(GOOD).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.store.expose(), "sqlite:/etc/rightful/rightful.db");
+    assert_eq!(config.plans, Path::new("/etc/rightful/plans"));
+    assert_eq!(config.auth.roles_claim, "realm_access.roles");
+    assert_eq!(config.connections["crm"].url.expose(), "sqlite:/etc/rightful/crm.db");
+    assert!(config.connections["shop"].url.expose().starts_with("postgres://shop:hidden@"));
+    assert_eq!(config.connections["shop"].line, 13);
+    assert_eq!(config.worker.concurrency, 3);
+    assert_eq!(config.worker.batch.time_target, Duration::from_millis(250));
+    assert_eq!(config.secrets.pseudonym_key.expose()[31], 31);
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let short = "auth:\n  issuer: i\n  audience: a\n  keys: { hmac_secret: \"${JWT_SECRET}\" }\nsecrets: { pseudonym_key: \"${PSEUDONYM_KEY}\" }\n";
+    let config = parse_text(short).unwrap();
+    assert_eq!(config.auth.roles_claim, "roles");
+    assert_eq!(config.worker.concurrency, 4);
+    assert!(config.connections.is_empty());
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let text = format!("{:?}", parse_text(GOOD).unwrap());
+    for secret in ["hidden", JWT_SECRET, "31]"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+/// One line of the good file replaced, and what the fault must say: line, problem or remedy.
+#[test]
+fn every_fault_names_its_line() {
+    for (from, to, line, says) in [
+        ("listen: 127.0.0.1:8080", "listen: 8080", 1, "IP address and a port"),
+        ("listen: 127.0.0.1:8080", "listne: 127.0.0.1:8080", 1, "did you mean `listen`?"),
+        ("store: sqlite:rightful.db", "store: mysql://root@db/x", 2, "the store cannot be MySQL"),
+        ("store: sqlite:rightful.db", "store: mongodb://x/y", 2, "postgres://, mysql:// or sqlite:"),
+        ("store: sqlite:rightful.db", "store: \"sqlite::memory:\"", 2, "needs a file"),
+        ("  issuer: https://idp.example", "  issuer: \"\"", 5, "auth.issuer is missing"),
+        ("realm_access.roles", "realm_access..roles", 7, "empty part"),
+        ("hmac_secret: ${JWT_SECRET}", "hmac_secret: short", 9, "at least 32"),
+        ("hmac_secret: ${JWT_SECRET}", "hmac_secret: ${NOT_THERE}", 9, "NOT_THERE is not set"),
+        ("hmac_secret: ${JWT_SECRET}", "jwks_url: http://idp.example/jwks", 9, "https://"),
+        ("hmac_secret: ${JWT_SECRET}", "public_key: nonsense", 9, "no public key"),
+        ("hmac_secret: ${JWT_SECRET}", "hmac_secret: ${JWT_SECRET}\n    jwks_url: https://a/b", 9, "2 kinds"),
+        ("    hmac_secret: ${JWT_SECRET}", "    {}", 9, "0 kinds"),
+        ("pseudonym_key: ${PSEUDONYM_KEY}", "pseudonym_key: c2hvcnQ=", 11, "has 5 bytes; it needs 32"),
+        ("pseudonym_key: ${PSEUDONYM_KEY}", "pseudonym_key: \"%%%\"", 11, "not base64"),
+        ("${SHOP_URL}", "https://mail.example/api", 13, "HTTP connections are not supported yet"),
+        ("${SHOP_URL}", "oracle://db/x", 13, "names no database"),
+        ("${SHOP_URL}", "mysql:///x", 13, "no host"),
+        ("shop: { url: \"${SHOP_URL}\" }", "shop: { uri: \"x\" }", 13, "did you mean `url`?"),
+        ("  crm:", "  shop:", 14, "stands twice"),
+        ("  crm:", "  a.b:", 14, "is no name"),
+        ("https://panel.example", "\"*\"", 15, "every web site"),
+        ("https://panel.example", "https://panel.example/", 15, "is no origin"),
+        ("erasure: none", "erasure: required", 16, "not supported yet"),
+        ("erasure: none", "erasure: maybe", 16, "none or required"),
+        ("${CONCURRENCY:-3}", "0", 18, "from 1 to 256"),
+        ("lease: 30s", "lease: 30", 19, "whole number and a unit"),
+        ("lease: 30s", "lease: 1d", 19, "between 1s and 10m"),
+        ("time_target: 250ms", "time_target: 10s", 19, "outlive its lease"),
+        ("max_attempts: 8", "max_attempts: many", 20, "from 1 to 1000"),
+        ("min_rows: 50", "min_rows: 20000", 21, "larger than max_rows"),
+        ("pause: 0.5", "pause: -1", 21, "from 0 to 20"),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        let faults = parse_text(&GOOD.replacen(from, to, 1)).expect_err(to);
+        let found = faults.iter().any(|fault| fault.line == Some(line) && fault.to_string().contains(says));
+        assert!(found, "{to} should say `{says}` on line {line}, but: {faults:#?}");
+    }
+}
+
+#[test]
+fn all_faults_come_at_once_and_quote_no_secret() {
+    let text = GOOD
+        .replace("listen: 127.0.0.1:8080", "listen: x")
+        .replace("${JWT_SECRET}", "tooshort-hush")
+        .replace("${SHOP_URL}", "postgres://u:hush hush@[bad/x");
+    let faults = parse_text(&text).unwrap_err();
+    assert_eq!(faults.len(), 3, "{faults:#?}");
+    assert!(faults.iter().all(|fault| !fault.to_string().contains("hush")), "{faults:#?}");
+}
+
+#[test]
+fn no_keys_no_start() {
+    for section in ["auth", "secrets"] {
+        let text: String = GOOD
+            .split_inclusive('\n')
+            .scan(false, |inside, line| {
+                let top = !line.starts_with(' ');
+                *inside = if top { line.starts_with(section) } else { *inside };
+                Some(if *inside { "" } else { line })
+            })
+            .collect();
+        let faults = parse_text(&text).unwrap_err();
+        assert!(faults[0].problem.contains(&format!("`{section}` is missing")), "{faults:#?}");
+    }
+}
+
+#[test]
+fn durations() {
+    for (text, millis) in
+        [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("7d", 604_800_000)]
+    {
+        assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+    }
+    for text in ["", "s", "1.5s", "-1s", "10", "1w", "99999999999999999999s"] {
+        assert!(duration(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_says_what_to_do() {
+    let faults = load(Path::new("/nowhere/rightful.yaml")).unwrap_err();
+    assert!(faults[0].to_string().contains("rightful init"), "{faults:#?}");
+}
+
+#[test]
+fn the_example_is_right() {
+    let text = include_str!("../../rightful.example.yaml");
+    let config = parse_text(text).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let defaults = Worker::default();
+    assert_eq!(config.worker.concurrency, defaults.concurrency);
+    assert_eq!(config.worker.lease, defaults.lease);
+    assert_eq!(config.worker.batch.max_rows, defaults.batch.max_rows);
+    assert!(matches!(config.auth.keys, AuthKeys::Jwks { .. }));
+}

@@ -1,0 +1,34 @@
+//! A statement whose text and values are only known at run time. Identifiers and casts in the text come from
+//! the catalog; every value is bound.
+
+/// Stands for a bound value in a statement's text, until the database's placeholder is written in its place. No
+/// trusted SQL may hold it (checked where such text enters).
+pub const MARK: char = '\u{1}';
+
+/// Rows as every query returns them: each cell is the text that the statement's own casts produce.
+pub type TextRow = Vec<Option<String>>;
+
+/// One bound value. Values are personal data: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Bind {
+    Text(Option<String>),
+    Int(i64),
+    Bytes(Option<Vec<u8>>),
+    /// PostgreSQL only (`text[]`).
+    TextArray(Vec<Option<String>>),
+}
+
+/// Text with a [`MARK`] for each of the values, in their order.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Statement {
+    pub sql: String,
+    pub binds: Vec<Bind>,
+}
+
+impl Statement {
+    /// Without values.
+    #[must_use]
+    pub fn plain(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), binds: Vec::new() }
+    }
+}

@@ -1,0 +1,182 @@
+//! Audit events: what they hold, the bytes that are hashed, the chain of a stream and its verification.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+mod canonical;
+pub mod verify;
+
+/// 64 hex digits.
+pub type Hash = String;
+
+/// The `prev_hash` of a stream's first event.
+#[must_use]
+pub fn genesis() -> Hash {
+    "0".repeat(64)
+}
+
+/// What happened; the contract's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventName {
+    RequestCreated,
+    RequestCancelled,
+    RequestStarted,
+    RequestPaused,
+    RequestResumed,
+    RequestRetried,
+    RequestCompleted,
+    RequestFailed,
+    PlanRegistered,
+    SubjectResolved,
+    StepStarted,
+    StepBatch,
+    StepCompleted,
+    StepWithheld,
+    StepFailed,
+    StepVerified,
+}
+
+impl EventName {
+    pub const ALL: [Self; 16] = [
+        Self::RequestCreated,
+        Self::RequestCancelled,
+        Self::RequestStarted,
+        Self::RequestPaused,
+        Self::RequestResumed,
+        Self::RequestRetried,
+        Self::RequestCompleted,
+        Self::RequestFailed,
+        Self::PlanRegistered,
+        Self::SubjectResolved,
+        Self::StepStarted,
+        Self::StepBatch,
+        Self::StepCompleted,
+        Self::StepWithheld,
+        Self::StepFailed,
+        Self::StepVerified,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RequestCreated => "request.created",
+            Self::RequestCancelled => "request.cancelled",
+            Self::RequestStarted => "request.started",
+            Self::RequestPaused => "request.paused",
+            Self::RequestResumed => "request.resumed",
+            Self::RequestRetried => "request.retried",
+            Self::RequestCompleted => "request.completed",
+            Self::RequestFailed => "request.failed",
+            Self::PlanRegistered => "plan.registered",
+            Self::SubjectResolved => "subject.resolved",
+            Self::StepStarted => "step.started",
+            Self::StepBatch => "step.batch",
+            Self::StepCompleted => "step.completed",
+            Self::StepWithheld => "step.withheld",
+            Self::StepFailed => "step.failed",
+            Self::StepVerified => "step.verified",
+        }
+    }
+}
+
+/// An event before it has its place in a chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    pub event: EventName,
+    pub request_id: Option<Uuid>,
+    pub subject_ref: Option<String>,
+    /// A token's `sub`, or `worker:HOST-PID`, or `system`.
+    pub actor: String,
+    pub step: Option<String>,
+    pub action: Option<String>,
+    /// Counts only: `matched`, `affected`, `remaining`, `withheld`.
+    pub rows: Option<serde_json::Value>,
+    /// No identity, no row value, no free text, no driver text.
+    pub details: serde_json::Value,
+}
+
+/// Where a stream's chain stands; kept in the stream's owner row, so that a cut tail shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainHead {
+    /// Of the last event; 0 before the first.
+    pub seq: i64,
+    pub hash: Hash,
+}
+
+impl Default for ChainHead {
+    fn default() -> Self {
+        Self { seq: 0, hash: genesis() }
+    }
+}
+
+/// An event as it lies in the log and as the API shows it. `at` is text with microseconds and `Z`, because that
+/// very text is hashed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub id: Uuid,
+    pub stream: String,
+    pub seq: i64,
+    pub at: String,
+    pub event: String,
+    pub request_id: Option<Uuid>,
+    pub subject_ref: Option<String>,
+    pub actor: String,
+    pub step: Option<String>,
+    pub action: Option<String>,
+    pub rows: Option<serde_json::Value>,
+    pub details: serde_json::Value,
+    pub prev_hash: Hash,
+    pub hash: Hash,
+}
+
+impl Event {
+    /// Gives an event its place after `head` and moves the head.
+    #[must_use]
+    pub fn chained(new: NewEvent, id: Uuid, stream: &str, at: DateTime<Utc>, head: &mut ChainHead) -> Self {
+        let mut event = Self {
+            id,
+            stream: stream.to_owned(),
+            seq: head.seq + 1,
+            at: timestamp(at),
+            event: new.event.as_str().to_owned(),
+            request_id: new.request_id,
+            subject_ref: new.subject_ref,
+            actor: new.actor,
+            step: new.step,
+            action: new.action,
+            rows: new.rows,
+            details: new.details,
+            prev_hash: head.hash.clone(),
+            hash: String::new(),
+        };
+        event.hash = event.computed_hash();
+        *head = ChainHead { seq: event.seq, hash: event.hash.clone() };
+        event
+    }
+
+    /// Hex SHA-256 over the 32 raw bytes of `prev_hash` and the RFC 8785 JSON of the event without its two hashes.
+    #[must_use]
+    pub fn computed_hash(&self) -> Hash {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(&unhex(&self.prev_hash));
+        context.update(&canonical::bytes(self));
+        hex(context.finish().as_ref())
+    }
+}
+
+/// RFC 3339, UTC, microseconds, `Z`: the one form in which times leave the service.
+#[must_use]
+pub fn timestamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).filter_map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()).collect()
+}

@@ -1,0 +1,274 @@
+//! A compiled plan: a plan file joined with the live schemas of its connections. It holds all that a worker
+//! needs, is stored by version, and is what connectors turn into SQL.
+
+use serde::{Deserialize, Serialize};
+
+use super::schema::Family;
+
+/// `sha256:` and 64 hex digits over what decides which rows and columns are touched, and in what order.
+pub type PlanVersion = String;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompiledPlan {
+    pub name: String,
+    pub version: PlanVersion,
+    pub root: Root,
+    /// Key sets that must outlive the rows they are read from, or that cross connections, in the order in
+    /// which they are read: a set may be read through an earlier one.
+    pub key_sets: Vec<KeySet>,
+    /// In the order of execution.
+    pub erasure: Vec<Step>,
+    /// Every connection that a step or key set names, the root's included.
+    pub connections: Vec<String>,
+}
+
+/// The table that holds the person, and the columns of that row which are read once at resolution. They are
+/// the *root tuple*; [`Source::Root`] points into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    pub connection: String,
+    pub table: TableName,
+    pub columns: Vec<KeyColumn>,
+    /// The first is the root identity.
+    pub identities: Vec<Identity>,
+    /// Required in every subject, and-ed, no identity by itself.
+    pub scope: Vec<Identity>,
+    /// Positions in `columns` of the primary key, or of the unique NOT NULL columns that stand in for it.
+    pub key: Vec<usize>,
+    /// Sets of positions in `columns` that some `match` reads, that are not unique and not declared `shared`:
+    /// when another root row has the same values, the request is `subject_ambiguous`.
+    pub must_be_unshared: Vec<Vec<usize>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub name: String,
+    /// Position in [`Root::columns`].
+    pub column: usize,
+    pub ignore_case: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableName {
+    pub schema: String,
+    pub name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyColumn {
+    pub name: String,
+    /// For casts, from the catalog.
+    pub type_name: String,
+    pub family: Family,
+    pub nullable: bool,
+}
+
+/// Keys that are read from the rows of `table` that `rows` selects and sealed with the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeySet {
+    pub connection: String,
+    pub rows: Rows,
+    pub columns: Vec<KeyColumn>,
+    /// Index in [`CompiledPlan::erasure`] of the first step that removes or changes what `rows` selects: until
+    /// its first batch the set can be read again. `None`: never.
+    pub readable_until: Option<usize>,
+}
+
+/// One table with one action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// `connection.table`, `connection.schema.table` outside the default schema, with `/NAME` for a further entry.
+    pub name: String,
+    pub connection: String,
+    pub rows: Rows,
+    pub action: Action,
+    /// The reason of a `keep`, the basis of a mask.
+    pub basis: Option<String>,
+    /// The person's own row.
+    pub is_root: bool,
+    /// Indices of earlier steps whose rows are found through what this step removes or changes: each is
+    /// counted before this step's first batch.
+    pub cuts: Vec<usize>,
+    /// Rows that must have columns set to NULL before the first batch and count for no step: this unlink's
+    /// rows that an earlier entry of the table takes, where a live foreign key would hold the parent back.
+    pub openers: Option<Rows>,
+}
+
+/// Which rows of one table: any of the alternatives, and the filter, and none of those that an earlier entry takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    pub table: TableName,
+    /// The primary key, or the unique NOT NULL columns that stand in for it; may be empty.
+    pub key: Vec<KeyColumn>,
+    pub any_of: Vec<Alternative>,
+    /// Trusted SQL of the plan's `where`.
+    pub filter: Option<String>,
+    /// Rows that earlier entries of this table take.
+    pub except: Vec<Rows>,
+    /// Restricts to rows that are in one of these (openers); empty means no restriction.
+    pub within: Vec<Rows>,
+}
+
+impl Rows {
+    /// True for a selection that is followed through its own table: its alternatives only make sense together.
+    #[must_use]
+    pub fn reads_itself(&self) -> bool {
+        self.any_of
+            .iter()
+            .any(|alternative| alternative.links().iter().any(|link| matches!(link.source, Source::Itself)))
+    }
+}
+
+impl Alternative {
+    #[must_use]
+    pub fn links(&self) -> &[Link] {
+        match self {
+            Self::Match { links, .. } | Self::Sql { links, .. } => links,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alternative {
+    /// All links and all constants hold.
+    Match { links: Vec<Link>, constants: Vec<Constant> },
+    /// Trusted SQL; each `Piece::Key` stands for a bound key of that link's column.
+    Sql { pieces: Vec<Piece>, links: Vec<Link> },
+}
+
+/// `columns` of this table equal the source's columns, position by position. In an [`Alternative::Sql`] link
+/// `columns` is empty: only the source matters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    pub columns: Vec<KeyColumn>,
+    pub source: Source,
+    /// The source's columns, for families and casts; same length as `ignore_case`.
+    pub source_columns: Vec<KeyColumn>,
+    /// Compared without regard to case (the source is an identity's column that says so).
+    pub ignore_case: Vec<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Positions in the root tuple: bound values, at most one tuple.
+    Root(Vec<usize>),
+    /// The live rows of another table of the same connection, any of the given selections (one per entry of
+    /// that table which holds the subject's rows); the columns are [`Link::source_columns`].
+    Live(Vec<Rows>),
+    /// Index in [`CompiledPlan::key_sets`].
+    Keys(usize),
+    /// The rows of this very entry, followed to the end (`parent_id: comments.id` on `comments`).
+    Itself,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constant {
+    pub column: KeyColumn,
+    pub value: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Piece {
+    Text(String),
+    /// `{users.id}`: column `column` of link `link`.
+    Key {
+        link: usize,
+        column: usize,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Delete,
+    DeleteIfUnreferenced {
+        references: Vec<Reference>,
+    },
+    /// Sets these columns to NULL.
+    Unlink {
+        columns: Vec<KeyColumn>,
+    },
+    Mask(Mask),
+    /// Nothing is changed; every row is withheld.
+    Keep,
+}
+
+impl Action {
+    /// The word that the API and the audit use.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::DeleteIfUnreferenced { .. } => "delete_if_unreferenced",
+            Self::Unlink { .. } => "unlink",
+            Self::Mask(_) => "mask",
+            Self::Keep => "keep",
+        }
+    }
+}
+
+/// Another table of the same connection whose `columns` point at `own_columns` of a row: a live foreign key, or
+/// a `match` of the plan, in either direction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    pub table: TableName,
+    pub columns: Vec<KeyColumn>,
+    pub own_columns: Vec<KeyColumn>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mask {
+    pub assignments: Vec<Assignment>,
+    pub progress: MaskProgress,
+}
+
+/// How a masked row is told from one that is not masked yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskProgress {
+    /// The mask overwrites what the row was found by: a masked row no longer matches.
+    LeavesMatch,
+    /// Constants (and SQL with `done`): "and not already so" is part of the predicate.
+    Predicate,
+    /// Computed values on rows that go on matching: the primary key is walked with a cursor, and the keys and
+    /// new values of every batch are sealed in the store before the target commit.
+    Recorded,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub column: KeyColumn,
+    pub strategy: Strategy,
+}
+
+/// Masking strategies; NULL stays NULL under all of them. `preserve` compiles to no assignment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    NullRewrite,
+    StringRewrite(String),
+    /// Random text of that many characters (`a-z0-9`).
+    RandomStringRewrite {
+        length: u32,
+    },
+    /// SHA-256 of the value's text, lower-case hex.
+    Hash,
+    /// HMAC-SHA-256 with a key of the request's own, lower-case hex.
+    Hmac,
+    /// Trusted SQL for the new value; `done` is true of a masked row.
+    Sql {
+        value: String,
+        done: String,
+    },
+}
+
+impl Strategy {
+    /// True where the new value is computed outside the database and differs from row to row.
+    #[must_use]
+    pub fn is_computed(&self) -> bool {
+        matches!(self, Self::RandomStringRewrite { .. } | Self::Hash | Self::Hmac)
+    }
+}

@@ -1,0 +1,14 @@
+//! What the service knows, without HTTP, SQL or a clock of its own.
+
+pub mod audit;
+pub mod clock;
+pub mod compile;
+pub mod compiled;
+pub mod deadline;
+pub mod document;
+pub mod draft;
+pub mod key;
+pub mod plan;
+pub mod request;
+pub mod schema;
+pub mod vault;

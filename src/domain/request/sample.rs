@@ -1,0 +1,57 @@
+//! A request, and a step of one, for unit tests to start from.
+
+use uuid::Uuid;
+
+use super::{Kind, Request, State, StepState, StepStatus};
+use crate::domain::{audit::ChainHead, clock::Clock};
+
+impl Request {
+    /// One that was just accepted.
+    pub fn sample(id: Uuid) -> Self {
+        let now = Clock.now();
+        Self {
+            id,
+            kind: Kind::Erasure,
+            plan: "customer".to_owned(),
+            plan_version: "sha256:0".to_owned(),
+            external_id: None,
+            created_by: "alice".to_owned(),
+            submitted_at: now,
+            created_at: now,
+            due_at: now,
+            started_at: None,
+            state: State::Approved,
+            run_at: now,
+            attempt: 0,
+            strikes: 0,
+            failures: 0,
+            waits: 0,
+            epoch: 0,
+            lease_until: None,
+            resolved: false,
+            touched: false,
+            subject_ref: None,
+            steps: Vec::new(),
+            head: ChainHead::default(),
+        }
+    }
+}
+
+impl StepState {
+    /// One that nobody has begun.
+    pub fn sample() -> Self {
+        Self {
+            name: "shop.visits".to_owned(),
+            action: "delete".to_owned(),
+            status: StepStatus::Pending,
+            basis: None,
+            rows_matched: None,
+            rows_affected: 0,
+            rows_remaining: None,
+            rows_withheld: 0,
+            batches: 0,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+}

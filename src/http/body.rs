@@ -1,0 +1,283 @@
+//! Bodies: JSON read strictly, then field by field, so that every fault is told at once and at its place.
+
+use std::{collections::BTreeMap, fmt};
+
+use chrono::{DateTime, Utc};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value};
+
+use super::problem::{FieldError, Problem};
+
+/// JSON in which no object names a member twice: which of the two was meant nobody can know.
+pub struct Strict(pub Value);
+
+impl Strict {
+    /// # Errors
+    /// `invalid_body` for what is no JSON, has a member twice, or a number that would not be read as it is written: the
+    /// wrong person could be meant by it.
+    pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+        if let Some(line) = imprecise_number(bytes) {
+            let detail =
+                format!("a number on line {line} has too many digits for JSON: write it as a string");
+            return Err(Problem::invalid(vec![FieldError::new("", detail)]));
+        }
+        serde_json::from_slice::<Self>(bytes).map(|strict| strict.0).map_err(|error| {
+            let what = match error.classify() {
+                serde_json::error::Category::Data => "an object names a member twice",
+                _ => "not valid JSON",
+            };
+            let place = format!("{what}, at line {} column {}", error.line(), error.column());
+            Problem::invalid(vec![FieldError::new("", place)])
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Strict(value)) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let Strict(value) = members.next_value()?;
+            if object.insert(name, value).is_some() {
+                return Err(de::Error::custom("a member twice"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// The members of a body, taken one by one. A fault leaves an empty value behind and is told by [`Self::end`].
+pub struct Fields {
+    members: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// # Errors
+    /// When the body is no object.
+    pub fn of(body: Value) -> Result<Self, Problem> {
+        match body {
+            Value::Object(members) => Ok(Self { members, errors: Vec::new() }),
+            _ => Err(Problem::invalid(vec![FieldError::new("", "must be an object")])),
+        }
+    }
+
+    /// A text that must be there and hold something; `max` in characters.
+    pub fn text(&mut self, name: &str, max: usize) -> String {
+        if self.members.get(name).is_none_or(Value::is_null) {
+            self.members.remove(name);
+            self.fault(name, "is required");
+            return String::new();
+        }
+        self.optional_text(name, max).unwrap_or_default()
+    }
+
+    /// A text that may be null or absent, but not empty; `max` in characters.
+    pub fn optional_text(&mut self, name: &str, max: usize) -> Option<String> {
+        match self.members.remove(name)? {
+            Value::Null => return None,
+            Value::String(text) if text.trim().is_empty() => self.fault(name, "must not be empty"),
+            Value::String(text) if text.chars().count() > max => {
+                self.fault(name, &format!("must not be longer than {max} characters"));
+            }
+            Value::String(text) if text.contains('\0') => self.fault(name, "must not hold U+0000"),
+            Value::String(text) => return Some(text),
+            _ => self.fault(name, "must be a string"),
+        }
+        None
+    }
+
+    /// An RFC 3339 time that may be null or absent; cut to microseconds.
+    pub fn optional_time(&mut self, name: &str) -> Option<DateTime<Utc>> {
+        let text = self.optional_text(name, 64)?;
+        let time = time(&text);
+        if time.is_none() {
+            self.fault(name, "must be an RFC 3339 time, such as 2026-11-02T09:00:00Z");
+        }
+        time
+    }
+
+    /// An object that must be there: names and whatever values.
+    pub fn object(&mut self, name: &str) -> BTreeMap<String, Value> {
+        match self.members.remove(name) {
+            Some(Value::Object(members)) => return members.into_iter().collect(),
+            None | Some(Value::Null) => self.fault(name, "is required"),
+            Some(_) => self.fault(name, "must be an object"),
+        }
+        BTreeMap::new()
+    }
+
+    pub fn fault(&mut self, name: &str, detail: &str) {
+        self.errors.push(FieldError::new(pointer(name), detail));
+    }
+
+    /// # Errors
+    /// All faults, members that nobody asked for included.
+    pub fn end(mut self) -> Result<(), Problem> {
+        for name in self.members.keys() {
+            self.errors.push(FieldError::new(pointer(name), "is not known"));
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
+    }
+}
+
+/// An RFC 3339 time, cut to microseconds. The 60th second of a leap second is taken for the first of the next minute:
+/// no database keeps it.
+#[must_use]
+pub fn time(text: &str) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc);
+    DateTime::from_timestamp_micros(time.timestamp_micros())
+}
+
+/// The line of the first number with more digits than every reader of JSON keeps (RFC 8259 §6).
+fn imprecise_number(bytes: &[u8]) -> Option<usize> {
+    let mut line = 1;
+    let mut rest = bytes;
+    while let Some((&first, after)) = rest.split_first() {
+        rest = match first {
+            b'"' => after_string(after),
+            b'-' | b'0'..=b'9' => {
+                let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
+                let end = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
+                let (number, after) = rest.split_at(end);
+                if !is_precise(number) {
+                    return Some(line);
+                }
+                after
+            }
+            _ => {
+                line += usize::from(first == b'\n');
+                after
+            }
+        };
+    }
+    None
+}
+
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    loop {
+        match rest {
+            [b'\\', _, after @ ..] => rest = after,
+            [b'"', after @ ..] => return after,
+            [_, after @ ..] => rest = after,
+            [] => return rest,
+        }
+    }
+}
+
+fn is_precise(number: &[u8]) -> bool {
+    let text = std::str::from_utf8(number).unwrap_or_default();
+    if text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok() {
+        return true;
+    }
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_start_matches('0').len() <= f64::DIGITS as usize
+}
+
+/// JSON pointer to a member of the body (RFC 6901).
+#[must_use]
+pub fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_member_that_stands_twice_is_refused() {
+        assert!(Strict::parse(br#"{"subject":{"email":"a","email":"b"}}"#).is_err());
+        assert!(Strict::parse(br#"{"a":1,"b":{"a":1.5,"c":[null,true,-1,"x"]}}"#).is_ok());
+        assert!(Strict::parse(b"{").is_err());
+        assert!(Strict::parse("[".repeat(200).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_number_is_read_as_it_is_written_or_refused() {
+        for body in [
+            r#"{"a":[1,-2,0.1,18446744073709551615,1e3,123456789012345,0.000000000123456789012345]}"#,
+            r#"{"a":"0.10000000000000000001","b":"\\","c":"\"100000000000000000001"}"#,
+        ] {
+            assert!(Strict::parse(body.as_bytes()).is_ok(), "{body}");
+        }
+        for body in [r#"{"a":0.10000000000000000001}"#, "[100000000000000000001]", "[123456.12345678901234]"]
+        {
+            assert!(Strict::parse(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_leap_second_is_a_time_that_databases_keep() {
+        let leap = time("2016-12-31T23:59:60.25Z").unwrap();
+        assert_eq!(leap.to_rfc3339(), "2017-01-01T00:00:00.250+00:00");
+        assert_eq!(time("2016-12-31T23:59:59.1234567Z").unwrap().timestamp_subsec_micros(), 123_456);
+        assert_eq!(time("yesterday"), None);
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let mut fields = Fields::of(json!({
+            "plan": 7, "reason": "x".repeat(11), "external_id": null, "at": "yesterday", "sub/ject": 1
+        }))
+        .unwrap();
+        fields.text("kind", 10);
+        fields.text("plan", 10);
+        fields.optional_text("reason", 10);
+        assert_eq!(fields.optional_text("external_id", 10), None);
+        fields.optional_time("at");
+        let pointers: Vec<_> = fields.errors.iter().map(|error| error.pointer.clone()).collect();
+        assert_eq!(pointers, ["/kind", "/plan", "/reason", "/at"]);
+        assert_eq!(fields.end().unwrap_err().code(), crate::http::problem::Code::InvalidBody);
+    }
+}

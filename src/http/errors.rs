@@ -1,0 +1,71 @@
+//! Which problem each error of the service is.
+
+use actix_web::http::header;
+use serde_json::json;
+
+use super::problem::{Code, FieldError, Problem};
+use crate::{
+    domain::compile::subject::{SubjectCode, SubjectFault},
+    service::{error::ServiceError, preview::PreviewError},
+    store::StoreError,
+};
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::NotFound => Self::not_found(),
+            ServiceError::UnknownPlan => Self::faults(
+                Code::UnknownPlan,
+                vec![FieldError::new("/plan", "no plan of this name is registered")],
+            ),
+            ServiceError::NeverCompiled => {
+                unavailable("The plan could not be compiled yet: a connection is down.")
+            }
+            ServiceError::Subject(fault) => subject(fault),
+            ServiceError::SubmittedInFuture => {
+                Self::invalid(vec![FieldError::new("/submitted_at", "must not lie in the future")])
+            }
+            ServiceError::IdempotencyKeyReused => {
+                Self::new(Code::IdempotencyKeyReused, "This Idempotency-Key was used with another body.")
+            }
+            ServiceError::Duplicate(request_id) => Self::new(
+                Code::DuplicateRequest,
+                "An open request of this kind and plan exists for this subject.",
+            )
+            .with("request_id", json!(request_id)),
+            ServiceError::InvalidState(state) => invalid_state(&state),
+            ServiceError::MustBeFinished(_) => invalid_state(&error),
+            ServiceError::Preview(PreviewError::Connection { connection, .. }) => {
+                unavailable(&format!("Connection {connection} cannot be asked at the moment."))
+            }
+            ServiceError::Preview(PreviewError::Subject(fault)) => subject(fault),
+            ServiceError::Store(StoreError::Internal(cause)) => Self::internal(cause),
+            ServiceError::Store(cause) => {
+                tracing::warn!(%cause, "the store could not be asked");
+                unavailable("The service's own store does not answer at the moment.")
+            }
+            ServiceError::Internal(cause) => Self::internal(cause),
+        }
+    }
+}
+
+fn invalid_state(reason: &impl std::fmt::Display) -> Problem {
+    let mut detail = reason.to_string();
+    if let Some(first) = detail.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    Problem::new(Code::InvalidState, format!("{detail}."))
+}
+
+fn unavailable(detail: &str) -> Problem {
+    Problem::new(Code::Unavailable, detail).header(header::RETRY_AFTER, "5")
+}
+
+fn subject(fault: SubjectFault) -> Problem {
+    let code = match fault.code {
+        SubjectCode::UnknownIdentity => Code::UnknownIdentity,
+        SubjectCode::InvalidIdentity => Code::InvalidIdentity,
+    };
+    let errors = fault.errors.into_iter().map(|error| FieldError::new(error.pointer, error.detail)).collect();
+    Problem::faults(code, errors)
+}

@@ -1,0 +1,119 @@
+//! For whoever runs the service: is it alive, is it ready, and its metrics.
+
+use std::fmt;
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use serde_json::json;
+
+use super::{
+    api::Api,
+    call::{Answer, json},
+    problem::{Code, Problem},
+};
+use crate::{
+    service::Service,
+    store::{Gauges, StoreError},
+};
+
+/// A worker polls about four times a second, and backs off to 5 s while the store does not answer.
+const POLLED_WITHIN_SECONDS: i64 = 15;
+
+/// Answers as long as the process does.
+#[utoipa::path(
+    get, path = "/healthz", tag = "Service", operation_id = "isAlive", security(()),
+    responses((status = 200, description = "Alive"))
+)]
+pub async fn alive(_: web::Data<Api>) -> Answer {
+    Ok(json(StatusCode::OK, &json!({ "status": "alive" })))
+}
+
+/// The store is reachable and migrated; where workers run in this process, one has polled the store lately.
+#[utoipa::path(
+    get, path = "/readyz", tag = "Service", operation_id = "isReady", security(()),
+    responses((status = 200, description = "Ready"), (status = 503, response = super::openapi::ProblemAnswer))
+)]
+pub async fn ready(api: web::Data<Api>) -> Answer {
+    let service = api.service.clone();
+    let has_worker = api.has_worker;
+    let check = api.runtime.spawn(async move { not_ready(&service, has_worker).await }).await;
+    match check {
+        Ok(None) => Ok(json(StatusCode::OK, &json!({ "status": "ready" }))),
+        Ok(Some(reason)) => {
+            Err(Problem::new(Code::Unavailable, format!("Not ready: {reason}."))
+                .header(header::RETRY_AFTER, "1"))
+        }
+        Err(_) => Err(Problem::internal("the readiness check ended early")),
+    }
+}
+
+async fn not_ready(service: &Service, has_worker: bool) -> Option<&'static str> {
+    match service.store.is_migrated().await {
+        Ok(true) => {}
+        Ok(false) => return Some("the store's schema is not up to date"),
+        Err(_) => return Some("the store does not answer"),
+    }
+    let lately = service
+        .metrics
+        .last_poll()
+        .is_some_and(|at| (service.clock.now() - at).num_seconds() < POLLED_WITHIN_SECONDS);
+    (has_worker && !lately).then_some("the worker has not polled the store lately")
+}
+
+/// For Prometheus, in the OpenMetrics text format.
+#[utoipa::path(
+    get, path = "/metrics", tag = "Service", operation_id = "readMetrics", security(()),
+    responses((status = 200, description = "Metrics", content_type = "application/openmetrics-text", body = String))
+)]
+pub async fn metrics(api: web::Data<Api>) -> Answer {
+    let service = api.service.clone();
+    let gauges = api.runtime.spawn(async move { service.store.gauges().await }).await;
+    let Ok(gauges) = gauges else { return Err(Problem::internal("reading the gauges ended early")) };
+    let mut text = String::new();
+    let encoded = encode_gauges(&mut text, &api.service, gauges).and_then(|()| api.metrics.encode(&mut text));
+    encoded
+        .and_then(|()| prometheus_client::encoding::text::encode_eof(&mut text))
+        .map_err(|_| Problem::internal("a metric cannot be written"))?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
+        .body(text))
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: &'static str,
+}
+
+/// What the store says, read anew for every scrape; left out but for `rightful_store_up 0` when it does not answer.
+fn encode_gauges(text: &mut String, service: &Service, gauges: Result<Gauges, StoreError>) -> fmt::Result {
+    let mut registry = Registry::with_prefix("rightful");
+    let up = Gauge::<i64>::default();
+    up.set(i64::from(gauges.is_ok()));
+    registry.register("store_up", "1 while the store answers", up);
+    if let Ok(gauges) = gauges {
+        let requests = Family::<StatusLabel, Gauge>::default();
+        for (status, count) in &gauges.requests {
+            requests.get_or_create(&StatusLabel { status: status.as_str() }).set(*count);
+        }
+        registry.register("requests", "Requests by status", requests);
+        let overdue = Gauge::<i64>::default();
+        overdue.set(gauges.overdue);
+        registry.register("requests_overdue", "Open requests past their due time", overdue);
+        let waiting = Gauge::<i64>::default();
+        waiting.set(gauges.oldest_waiting.map_or(0, |at| (service.clock.now() - at).num_seconds().max(0)));
+        registry.register(
+            "oldest_waiting_seconds",
+            "Age of the oldest request that no worker took yet",
+            waiting,
+        );
+    }
+    prometheus_client::encoding::text::encode_registry(text, &registry)
+}

@@ -1,0 +1,96 @@
+//! `GET /v1/requests`.
+
+use actix_web::http::StatusCode;
+
+use super::shape;
+use crate::{
+    domain::request::{Kind, Outcome, Status},
+    http::{
+        call::{Answer, Call, Page, json},
+        page::{Paging, Position},
+        problem::Problem,
+        query::Query,
+    },
+    service::readings::{self, Reading},
+    store::{self, RequestFilter, Sort},
+};
+
+const PARAMETERS: [&str; 10] =
+    ["status", "kind", "outcome", "plan", "external_id", "overdue", "due_before", "sort", "limit", "cursor"];
+
+/// Requests without their steps, newest first.
+#[utoipa::path(
+    get, path = "/v1/requests", tag = "Requests", operation_id = "listRequests",
+    params(
+        ("status" = Option<String>, Query, description = "Several, comma-separated"),
+        ("kind" = Option<String>, Query, description = "Several, comma-separated"),
+        ("outcome" = Option<String>, Query, description = "Several, comma-separated"),
+        ("plan" = Option<String>, Query, description = "The plan's name"),
+        ("external_id" = Option<String>, Query, description = "Exactly this"),
+        ("overdue" = Option<bool>, Query, description = "Open and past the due time, or not"),
+        ("due_before" = Option<String>, Query, description = "RFC 3339"),
+        ("sort" = Option<String>, Query, description = "`-created_at` (default) or `due_at`"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Default 50"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = Page<shape::RequestItem>),
+        (status = 422, response = crate::http::openapi::ProblemAnswer),
+    )
+)]
+pub async fn list(call: Call) -> Answer {
+    let query = call.query(&PARAMETERS)?;
+    let (filter, sort) = (filter(&query)?, sort(&query)?);
+    let vault = call.api.service.vault.clone();
+    let paging = Paging::<Position>::read(&query, format!("requests {filter:?} {sort:?}"), &vault)?;
+    let page = store::Page {
+        limit: paging.fetch(),
+        sort,
+        after: paging.after.map(|position| (position.at, position.id)),
+    };
+    let reader = call.reader();
+    let mut readings =
+        call.run(|service| async move { readings::list(&service, &reader, filter, &page).await }).await?;
+    let next_cursor = paging.cut(&mut readings, &vault, |reading| position(reading, sort));
+    let (reader, now) = (call.reader(), call.api.service.clock.now());
+    let items = readings.iter().map(|reading| shape::item(reading, &reader, now)).collect();
+    Ok(json(StatusCode::OK, &Page { items, next_cursor }))
+}
+
+fn filter(query: &Query) -> Result<RequestFilter, Problem> {
+    let one_of = |names: &[&str]| format!("one or several of {}", names.join(", "));
+    Ok(RequestFilter {
+        status: query.several("status", &one_of(&Status::ALL.map(Status::as_str)), |text| {
+            Status::ALL.into_iter().find(|status| status.as_str() == text)
+        })?,
+        kind: query.several("kind", &one_of(&Kind::ALL.map(Kind::as_str)), |text| {
+            Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
+        })?,
+        outcome: query.several("outcome", &one_of(&Outcome::ALL.map(Outcome::as_str)), |text| {
+            Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == text)
+        })?,
+        plan: query.text("plan").map(str::to_owned),
+        external_id: query.text("external_id").map(str::to_owned),
+        created_by: None,
+        overdue: query.flag("overdue")?,
+        due_before: query.time("due_before")?,
+    })
+}
+
+fn sort(query: &Query) -> Result<Sort, Problem> {
+    let sort = query.read("sort", "-created_at or due_at", |text| match text {
+        "-created_at" => Some(Sort::Created),
+        "due_at" => Some(Sort::Due),
+        _ => None,
+    })?;
+    Ok(sort.unwrap_or_default())
+}
+
+fn position(reading: &Reading, sort: Sort) -> Position {
+    let request = &reading.request;
+    let at = match sort {
+        Sort::Created => request.created_at,
+        Sort::Due => request.due_at,
+    };
+    Position { at, id: request.id }
+}

@@ -1,0 +1,49 @@
+//! Requests: submit, list, read, wait, cancel, retry.
+
+pub mod act;
+pub mod list;
+pub mod read;
+pub mod shape;
+pub mod submit;
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
+
+use super::{
+    body::Fields,
+    call::{Call, json},
+};
+use crate::{
+    domain::request::{Kind, Subject},
+    service::readings::Reading,
+};
+
+/// Of names and ids in bodies, in characters.
+pub const MAX_NAME: usize = 200;
+/// Of a reason, in characters.
+pub const MAX_REASON: usize = 2_000;
+
+/// The kind of request in a body.
+pub fn kind(fields: &mut Fields) -> Kind {
+    let kind = fields.text("kind", MAX_NAME);
+    if !kind.is_empty() && kind != Kind::Erasure.as_str() {
+        fields.fault("kind", "must be \"erasure\"");
+    }
+    Kind::Erasure
+}
+
+/// A request as the answer to what was done with it; `Retry-After: 1` while it is open.
+pub fn answer(call: &Call, status: StatusCode, reading: &Reading) -> HttpResponse {
+    let mut answer = json(status, &shape::whole(reading, &call.reader(), call.api.service.clock.now()));
+    if !reading.request.status().is_end() {
+        answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    }
+    answer
+}
+
+/// The subject in a body; whether its identities fit is for the plan to say.
+pub fn subject(fields: &mut Fields) -> Subject {
+    Subject(fields.object("subject"))
+}

@@ -1,0 +1,263 @@
+//! How a request looks from outside. What the reader may not see is null, never absent.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        audit::timestamp,
+        deadline::days_left,
+        request::{Request, RunError, Status, StepState, StepStatus},
+    },
+    service::readings::{Reader, Reading},
+};
+
+/// A submission.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
+pub struct SubmitBody {
+    #[schema(example = "erasure")]
+    kind: String,
+    #[schema(example = "customer")]
+    plan: String,
+    /// Identity → value; with a scope also its names. Several identities must lead to the same row.
+    #[schema(example = json!({ "email": "jane@example.com" }))]
+    subject: BTreeMap<String, Value>,
+    #[schema(max_length = 200)]
+    external_id: Option<String>,
+    #[schema(max_length = 2000)]
+    reason: Option<String>,
+    /// When the controller received it (GDPR Art. 12(3)); default now, never in the future.
+    #[schema(format = DateTime)]
+    submitted_at: Option<String>,
+}
+
+/// Why somebody acts. Not kept as text: no event holds free text.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
+pub struct ReasonBody {
+    #[schema(max_length = 2000)]
+    reason: Option<String>,
+}
+
+/// A request.
+#[derive(Serialize, ToSchema)]
+pub struct RequestBody {
+    #[serde(flatten)]
+    pub item: RequestItem,
+    pub steps: Vec<StepBody>,
+}
+
+/// A request without its steps, as lists hold it.
+#[derive(Serialize, ToSchema)]
+pub struct RequestItem {
+    id: Uuid,
+    #[schema(example = "erasure")]
+    kind: &'static str,
+    /// `approved`, `in_progress`, `paused`, `completed`, `failed` or `cancelled`.
+    status: &'static str,
+    plan: PlanRef,
+    /// Null for auditors.
+    subject: Option<BTreeMap<String, Value>>,
+    /// The root identity's pseudonym; null until the person is resolved.
+    subject_ref: Option<String>,
+    subject_refs: Vec<SubjectRef>,
+    external_id: Option<String>,
+    /// Null for auditors.
+    reason: Option<String>,
+    #[schema(format = DateTime)]
+    submitted_at: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    started_at: Option<String>,
+    #[schema(format = DateTime)]
+    finished_at: Option<String>,
+    deadline: Deadline,
+    progress: Progress,
+    attempt: i32,
+    #[schema(format = DateTime)]
+    next_attempt_at: Option<String>,
+    error: Option<ErrorBody>,
+    created_by: String,
+    /// `done`, `done_with_exceptions`, `no_match`, `partial` or `nothing_done`; null until an end.
+    outcome: Option<&'static str>,
+    pub links: Links,
+}
+
+/// The pinned version of a plan.
+#[derive(Serialize, ToSchema)]
+struct PlanRef {
+    name: String,
+    #[schema(example = "sha256:…")]
+    version: String,
+}
+
+/// A pseudonym of the person.
+#[derive(Serialize, ToSchema)]
+struct SubjectRef {
+    identity: String,
+    r#ref: String,
+}
+
+/// One calendar month after `submitted_at` (GDPR Art. 12(3)).
+#[derive(Serialize, ToSchema)]
+struct Deadline {
+    #[schema(format = DateTime)]
+    due_at: String,
+    /// Whole days, rounded down; negative once the time is over.
+    days_left: i64,
+    /// Open, and the time is over.
+    overdue: bool,
+    extended: bool,
+}
+
+/// How far a request is.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+struct Progress {
+    steps_total: usize,
+    steps_done: usize,
+    /// Null until counted.
+    rows_matched: Option<i64>,
+    rows_affected: i64,
+    /// Never falls, and is 100 only at `completed`.
+    percent: i64,
+}
+
+/// What went wrong, without a row's values.
+#[derive(Serialize, ToSchema)]
+struct ErrorBody {
+    code: &'static str,
+    detail: String,
+    connection: Option<String>,
+    step: Option<String>,
+    cause: Option<&'static str>,
+}
+
+/// One table with one action.
+#[derive(Serialize, ToSchema)]
+pub struct StepBody {
+    #[schema(example = "shop.order_items")]
+    name: String,
+    #[schema(example = "delete")]
+    action: String,
+    /// `pending`, `in_progress`, `completed`, `withheld` or `failed`.
+    status: &'static str,
+    rows_matched: Option<i64>,
+    rows_affected: i64,
+    rows_remaining: Option<i64>,
+    rows_withheld: i64,
+    basis: Option<String>,
+    #[schema(format = DateTime)]
+    started_at: Option<String>,
+    #[schema(format = DateTime)]
+    finished_at: Option<String>,
+}
+
+/// Where to go from here.
+#[derive(Serialize, ToSchema)]
+pub struct Links {
+    #[serde(rename = "self")]
+    pub self_: String,
+    events: String,
+}
+
+/// A request as this reader may see it now.
+#[must_use]
+pub fn whole(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestBody {
+    RequestBody { item: item(reading, reader, now), steps: reading.request.steps.iter().map(step).collect() }
+}
+
+/// The same without steps.
+#[must_use]
+pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestItem {
+    let request = &reading.request;
+    let confidential = reading.confidential.as_ref().filter(|_| reader.sees_identities(request));
+    let own = format!("/v1/requests/{}", request.id);
+    RequestItem {
+        id: request.id,
+        kind: request.kind.as_str(),
+        status: request.status().as_str(),
+        plan: PlanRef { name: request.plan.clone(), version: request.plan_version.clone() },
+        subject: confidential.map(|confidential| confidential.subject.0.clone()),
+        subject_ref: request.subject_ref.clone(),
+        subject_refs: reading
+            .refs
+            .iter()
+            .map(|(identity, pseudonym)| SubjectRef { identity: identity.clone(), r#ref: pseudonym.clone() })
+            .collect(),
+        external_id: request.external_id.clone(),
+        reason: confidential.and_then(|confidential| confidential.reason.clone()),
+        submitted_at: timestamp(request.submitted_at),
+        created_at: timestamp(request.created_at),
+        started_at: request.started_at.map(timestamp),
+        finished_at: request.state.finished_at().map(timestamp),
+        deadline: Deadline {
+            due_at: timestamp(request.due_at),
+            days_left: days_left(request.due_at, now),
+            overdue: !request.status().is_end() && request.due_at < now,
+            extended: false,
+        },
+        progress: progress(request),
+        attempt: request.attempt,
+        next_attempt_at: request.next_attempt_at().map(timestamp),
+        error: request.state.error().map(error),
+        created_by: request.created_by.clone(),
+        outcome: request.state.outcome().map(|outcome| outcome.as_str()),
+        links: Links { events: format!("{own}/events"), self_: own },
+    }
+}
+
+fn error(error: &RunError) -> ErrorBody {
+    ErrorBody {
+        code: error.code.as_str(),
+        detail: error.detail.clone(),
+        connection: error.connection.clone(),
+        step: error.step.clone(),
+        cause: error.cause.map(|cause| cause.as_str()),
+    }
+}
+
+fn step(step: &StepState) -> StepBody {
+    StepBody {
+        name: step.name.clone(),
+        action: step.action.clone(),
+        status: step.status.as_str(),
+        rows_matched: step.rows_matched,
+        rows_affected: step.rows_affected,
+        rows_remaining: step.rows_remaining,
+        rows_withheld: step.rows_withheld,
+        basis: step.basis.clone(),
+        started_at: step.started_at.map(timestamp),
+        finished_at: step.finished_at.map(timestamp),
+    }
+}
+
+fn progress(request: &Request) -> Progress {
+    let steps = &request.steps;
+    let is_done = |step: &&StepState| matches!(step.status, StepStatus::Completed | StepStatus::Withheld);
+    Progress {
+        steps_total: steps.len(),
+        steps_done: steps.iter().filter(is_done).count(),
+        rows_matched: steps.iter().map(|step| step.rows_matched).sum(),
+        rows_affected: steps.iter().map(|step| step.rows_affected).sum(),
+        percent: percent(request),
+    }
+}
+
+/// The part of the matched rows that are dealt with. They are all counted before the first batch, and a step's
+/// `rows_matched` grows only with the rows that are dealt with, so this never falls.
+fn percent(request: &Request) -> i64 {
+    if request.status() == Status::Completed {
+        return 100;
+    }
+    let steps = &request.steps;
+    let matched: i64 = steps.iter().filter_map(|step| step.rows_matched).sum();
+    let dealt_with: i64 = steps.iter().map(|step| step.rows_affected + step.rows_withheld).sum();
+    if matched == 0 { 0 } else { (dealt_with.saturating_mul(100) / matched).clamp(0, 99) }
+}

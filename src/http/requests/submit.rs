@@ -1,0 +1,80 @@
+//! `POST /v1/requests`.
+
+use actix_web::http::{StatusCode, header};
+
+use super::{MAX_NAME, MAX_REASON, answer, kind, shape, subject};
+use crate::{
+    http::{
+        body::Fields,
+        call::{Answer, Call},
+        problem::Problem,
+    },
+    service::intake::{self, Idempotency, Submission, Submitted},
+};
+
+/// Of the idempotency key, in characters.
+const MAX_KEY: usize = 255;
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Accepts a request. It is stored, audited and due when the answer leaves.
+#[utoipa::path(
+    post, path = "/v1/requests", tag = "Requests", operation_id = "submitRequest",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Same key and body: the same request, with 200.")),
+    request_body = shape::SubmitBody,
+    responses(
+        (status = 202, description = "Accepted", body = shape::RequestBody,
+            headers(("Location" = String, description = "Where to read it"))),
+        (status = 200, description = "Accepted before under this key", body = shape::RequestBody),
+        (status = 409, response = crate::http::openapi::ProblemAnswer),
+        (status = 422, response = crate::http::openapi::ProblemAnswer),
+        (status = 503, response = crate::http::openapi::ProblemAnswer),
+    )
+)]
+pub async fn submit(mut call: Call) -> Answer {
+    let body = call.json().await?;
+    let key = idempotency_key(&call)?;
+    let idempotency = key.map(|key| Idempotency {
+        key,
+        // Over the canonical form: the same body with other blanks is the same body.
+        fingerprint: call
+            .api
+            .service
+            .vault
+            .fingerprint(&serde_json_canonicalizer::to_vec(&body).unwrap_or_default()),
+    });
+    let submission = parse(Fields::of(body)?, idempotency)?;
+    let reader = call.reader();
+    let submitted =
+        call.run(|service| async move { intake::submit(&service, &reader, submission).await }).await?;
+    let (status, reading) = match submitted {
+        Submitted::New(reading) => (StatusCode::ACCEPTED, reading),
+        Submitted::Again(reading) => (StatusCode::OK, reading),
+    };
+    let mut answer = answer(&call, status, &reading);
+    if let Ok(location) = format!("/v1/requests/{}", reading.request.id).parse() {
+        answer.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(answer)
+}
+
+fn parse(mut fields: Fields, idempotency: Option<Idempotency>) -> Result<Submission, Problem> {
+    let submission = Submission {
+        kind: kind(&mut fields),
+        plan: fields.text("plan", MAX_NAME),
+        subject: subject(&mut fields),
+        external_id: fields.optional_text("external_id", MAX_NAME),
+        reason: fields.optional_text("reason", MAX_REASON),
+        submitted_at: fields.optional_time("submitted_at"),
+        idempotency,
+    };
+    fields.end()?;
+    Ok(submission)
+}
+
+fn idempotency_key(call: &Call) -> Result<Option<String>, Problem> {
+    let Some(key) = call.header(IDEMPOTENCY_KEY)? else { return Ok(None) };
+    if key.trim().is_empty() || key.chars().count() > MAX_KEY {
+        return Err(Problem::parameter(IDEMPOTENCY_KEY, "must have 1 to 255 characters"));
+    }
+    Ok(Some(key))
+}

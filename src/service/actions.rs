@@ -1,0 +1,156 @@
+//! What a person does to a request that exists: cancel and retry.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{
+    Service,
+    error::ServiceError,
+    intake::given_refs,
+    readings::{Reader, Reading, complete},
+    registry::Availability,
+};
+use crate::{
+    domain::{
+        compiled::CompiledPlan,
+        request::{Cancelled, Request, WithReason},
+    },
+    store::Tx,
+};
+
+/// Cancels at once where nobody is at work, else between two batches.
+///
+/// # Errors
+/// When the request has ended, or its rest could not be found again without its sealed keys.
+pub async fn cancel(
+    service: &Service,
+    reader: &Reader,
+    id: Uuid,
+    with_reason: WithReason,
+) -> Result<Reading, ServiceError> {
+    let known = service.store.request(id).await?.ok_or(ServiceError::NotFound)?;
+    let plan = pinned(service, &known).await?;
+    let mut tx = service.store.begin().await?;
+    let outcome = cancel_in(service, &mut tx, reader, id, with_reason, plan.as_ref()).await;
+    let request = finish(tx, outcome).await?;
+    service.watchers.changed(&request);
+    service.wake.notify_one();
+    complete(service, request).await
+}
+
+async fn cancel_in(
+    service: &Service,
+    tx: &mut Tx,
+    reader: &Reader,
+    id: Uuid,
+    with_reason: WithReason,
+    plan: Option<&CompiledPlan>,
+) -> Result<Request, ServiceError> {
+    let mut request = tx.lock_request(id).await?.ok_or(ServiceError::NotFound)?;
+    let status = request.status();
+    let cancelled = request.cancel(&reader.sub, with_reason, service.clock.now())?;
+    if request.touched && plan.is_none_or(|plan| plan.rest_needs_sealed_keys(&request.steps)) {
+        return Err(ServiceError::MustBeFinished(status));
+    }
+    if let Cancelled::AtOnce(event) = cancelled {
+        tx.append(&mut request, vec![event]).await?;
+        tx.delete_keys(id, "").await?;
+        tx.release(id).await?;
+    }
+    tx.save(&request).await?;
+    Ok(request)
+}
+
+async fn pinned(service: &Service, request: &Request) -> Result<Option<CompiledPlan>, ServiceError> {
+    let stored = service.store.plan_version(&request.plan, &request.plan_version).await?;
+    Ok(stored.and_then(|stored| serde_json::from_str(&stored.compiled).ok()))
+}
+
+/// Gives a failed or paused request a new budget of attempts. One that has touched nothing yet takes the plan's
+/// current version, if its subject fits that one.
+///
+/// # Errors
+/// In another state, or when another request of the same person was opened meanwhile.
+pub async fn retry(
+    service: &Service,
+    reader: &Reader,
+    id: Uuid,
+    with_reason: WithReason,
+) -> Result<Reading, ServiceError> {
+    let request = service.store.request(id).await?.ok_or(ServiceError::NotFound)?;
+    let known = complete(service, request).await?;
+    let mut tx = service.store.begin().await?;
+    let outcome = retry_in(service, &mut tx, reader, &known, with_reason).await;
+    let (request, refs) = finish(tx, outcome).await?;
+    service.watchers.changed(&request);
+    service.wake.notify_one();
+    Ok(Reading { request, refs, ..known })
+}
+
+/// Identities and pseudonyms.
+type Refs = Vec<(String, String)>;
+
+async fn retry_in(
+    service: &Service,
+    tx: &mut Tx,
+    reader: &Reader,
+    known: &Reading,
+    with_reason: WithReason,
+) -> Result<(Request, Refs), ServiceError> {
+    let id = known.request.id;
+    let mut request = tx.lock_request(id).await?.ok_or(ServiceError::NotFound)?;
+    let had_ended = request.status().is_end();
+    let mut event = request.retry(&reader.sub, with_reason, service.clock.now())?;
+    let newer = newer_version(service, &request, known);
+    let refs = match &newer {
+        Some((current, refs)) => {
+            if let Some(details) = event.details.as_object_mut() {
+                details.insert("from_plan_version".to_owned(), request.plan_version.clone().into());
+                details.insert("plan_version".to_owned(), current.version.clone().into());
+            }
+            request.pin(current);
+            tx.delete_keys(id, "").await?;
+            // Those of the version before may be of other columns.
+            tx.forget_refs(id).await?;
+            refs
+        }
+        None => &known.refs,
+    };
+    if (had_ended || newer.is_some())
+        && let Some(open) = tx.reopen(&request, refs).await?
+    {
+        return Err(ServiceError::Duplicate(Some(open)));
+    }
+    if newer.is_some() {
+        tx.add_refs(&request, refs).await?;
+    }
+    tx.append(&mut request, vec![event]).await?;
+    tx.save(&request).await?;
+    Ok((request, refs.clone()))
+}
+
+/// The plan's current version where the request has touched nothing and its subject fits it, and the subject's refs
+/// under it.
+fn newer_version(service: &Service, request: &Request, known: &Reading) -> Option<(Arc<CompiledPlan>, Refs)> {
+    let Some(Availability::Registered(current)) = service.plans.current(&request.plan) else { return None };
+    if request.touched || current.compiled.version == request.plan_version {
+        return None;
+    }
+    let given = known.confidential.as_ref()?;
+    let refs = given_refs(service, &current.compiled, &given.subject).ok()?;
+    Some((current.compiled, refs))
+}
+
+async fn finish<T>(tx: Tx, outcome: Result<T, ServiceError>) -> Result<T, ServiceError> {
+    match outcome {
+        Ok(done) => {
+            tx.commit().await?;
+            Ok(done)
+        }
+        Err(error) => {
+            tx.rollback().await?;
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! The worker's writes to the store. Each is one transaction: the request row under its lock, the events, the
+//! new counts; and each names the epoch of the claim, so that a worker that lost its lease writes nothing.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::trouble::{Interrupt, backoff};
+use crate::{
+    domain::{
+        audit::NewEvent,
+        compiled::CompiledPlan,
+        request::{Confidential, Disposition, Lease, Request, RunCode, RunError},
+        vault::DataKey,
+    },
+    service::Service,
+    store::{Claimed, StoreError, Tx},
+};
+
+/// The first pause or retry; doubled each time.
+const BACKOFF_BASE: Duration = Duration::from_secs(1);
+const BACKOFF_CAP: Duration = Duration::from_secs(300);
+
+/// A worker's own view of its lease, by its monotonic clock.
+#[derive(Clone)]
+pub struct LeaseClock {
+    lease: Lease,
+    length: Duration,
+    shared: Arc<LeaseState>,
+}
+
+struct LeaseState {
+    until: Mutex<Instant>,
+    lost: AtomicBool,
+}
+
+impl LeaseClock {
+    /// `asked_at`: before the claim was sent, so that this clock never runs behind the store's.
+    #[must_use]
+    pub fn new(lease: Lease, asked_at: Instant, length: Duration) -> Self {
+        let until = Mutex::new(asked_at + length);
+        Self { lease, length, shared: Arc::new(LeaseState { until, lost: AtomicBool::new(false) }) }
+    }
+
+    /// With less than a third left no target commit is started.
+    fn may_commit(&self) -> bool {
+        let until = *self.shared.until.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.shared.lost.load(Ordering::Acquire)
+            && until.saturating_duration_since(Instant::now()) >= self.length / 3
+    }
+
+    fn renewed(&self, asked_at: Instant) {
+        *self.shared.until.lock().unwrap_or_else(PoisonError::into_inner) = asked_at + self.length;
+    }
+}
+
+/// Renews the lease for as long as it lives. It goes with the attempt also when that panics: a lease that nobody works
+/// under must run out.
+pub struct Renewal(tokio::task::JoinHandle<()>);
+
+impl Renewal {
+    pub fn start(service: Arc<Service>, clock: LeaseClock) -> Self {
+        Self(tokio::spawn(renew(service, clock)))
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// At every third of the lease's length, until the lease is lost.
+async fn renew(service: Arc<Service>, clock: LeaseClock) {
+    loop {
+        tokio::time::sleep(clock.length / 3).await;
+        let asked_at = Instant::now();
+        match service.store.renew(&clock.lease, clock.length).await {
+            Ok(true) => clock.renewed(asked_at),
+            Ok(false) => {
+                clock.shared.lost.store(true, Ordering::Release);
+                return;
+            }
+            Err(error) => tracing::warn!(request = %clock.lease.request_id, %error, "lease not renewed"),
+        }
+    }
+}
+
+type Change = Box<dyn FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + Sync>;
+
+/// The request under work, and the one way to write about it.
+pub struct Recorder {
+    pub request: Request,
+    service: Arc<Service>,
+    actor: String,
+    lease: LeaseClock,
+    stop: watch::Receiver<bool>,
+    deferred: Vec<Change>,
+    /// Once it is known, and what earlier attempts did is booked.
+    pub plan: Option<Arc<CompiledPlan>>,
+    /// A target commit was sent by this attempt.
+    committed: bool,
+}
+
+impl Recorder {
+    pub fn new(
+        service: Arc<Service>,
+        worker: &str,
+        claimed: Claimed,
+        lease: LeaseClock,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let actor = worker.to_owned();
+        let Claimed { request, .. } = claimed;
+        Self { request, service, actor, lease, stop, deferred: Vec::new(), plan: None, committed: false }
+    }
+
+    /// The connections that the request's steps name.
+    pub fn connections(&self) -> std::collections::BTreeSet<&str> {
+        self.request.steps.iter().filter_map(|step| step.name.split('.').next()).collect()
+    }
+
+    /// Between two batches: does anything ask for the end?
+    pub fn check(&self) -> Result<(), Interrupt> {
+        if self.lease.shared.lost.load(Ordering::Acquire) {
+            return Err(Interrupt::LeaseLost);
+        }
+        if let Some(by) = self.request.cancelled_by()
+            && self.may_be_cancelled()
+        {
+            return Err(Interrupt::Cancelled(by));
+        }
+        if *self.stop.borrow() {
+            return Err(Interrupt::Stopping);
+        }
+        Ok(())
+    }
+
+    /// Past the point where the rest could only be found through the sealed keys, which an end destroys, a
+    /// cancellation comes too late and the request is finished. Until it is known how far the request got, only one
+    /// that has touched nothing is before that point.
+    fn may_be_cancelled(&self) -> bool {
+        match &self.plan {
+            Some(plan) => !plan.rest_needs_sealed_keys(&self.request.steps),
+            None => !self.request.touched,
+        }
+    }
+
+    /// Must be asked right before every target commit.
+    pub fn before_commit(&mut self) -> Result<(), Interrupt> {
+        if !self.lease.may_commit() {
+            return Err(Interrupt::LeaseLost);
+        }
+        self.committed = true;
+        Ok(())
+    }
+
+    /// Rests for `pause`, or until the worker is asked to stop.
+    pub async fn rest(&mut self, pause: Duration) {
+        if !pause.is_zero() {
+            let mut stop = self.stop.clone();
+            let _ = tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await;
+        }
+    }
+
+    /// Leaves a change for the next transaction: an announcement that must be there before the next target commit
+    /// rides along with the record of the last one.
+    pub fn defer(
+        &mut self,
+        change: impl FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + Sync + 'static,
+    ) {
+        self.deferred.push(Box::new(change));
+    }
+
+    /// Writes what was deferred.
+    pub async fn flush(&mut self) -> Result<(), Interrupt> {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        self.record(|_, _, _| Vec::new()).await
+    }
+
+    /// One store transaction: what was deferred, then `change`, with its events.
+    pub async fn record(
+        &mut self,
+        change: impl FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + 'static,
+    ) -> Result<(), Interrupt> {
+        let tx = self.service.store.begin().await?;
+        self.record_in(tx, change).await
+    }
+
+    /// As [`record`](Self::record), in a transaction that holds more.
+    pub async fn record_in(
+        &mut self,
+        mut tx: Tx,
+        change: impl FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + 'static,
+    ) -> Result<(), Interrupt> {
+        let now = self.service.clock.now();
+        // While the lease holds nobody else changes the request but to ask for its cancellation, which the row keeps
+        // and the write tells: what is known here is what it is, and needs not be read again.
+        let mut request = self.request.clone();
+        let mut events = Vec::new();
+        for deferred in std::mem::take(&mut self.deferred) {
+            events.extend(deferred(&mut request, &self.actor, now));
+        }
+        events.extend(change(&mut request, &self.actor, now));
+        let saved = tx.write(&mut request, events).await?;
+        tx.commit().await?;
+        request.asked_to_cancel(saved.cancelled_by);
+        self.service.watchers.changed(&request);
+        self.request = request;
+        Ok(())
+    }
+
+    /// As [`record`](Self::record), with the person that was found: refs and sealed keys.
+    pub async fn record_person(
+        &mut self,
+        refs: &[(String, String)],
+        sealed: &[(String, Vec<u8>)],
+        change: impl FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + 'static,
+    ) -> Result<(), Interrupt> {
+        let mut tx = self.service.store.begin().await?;
+        if !tx.take_person(&self.request, refs, sealed).await? {
+            tx.rollback().await?;
+            return Err(Interrupt::Busy);
+        }
+        self.record_in(tx, change).await
+    }
+
+    /// Takes the person's locks again for a request that goes on: one that had failed gave them back, and another
+    /// request of this person may run by now.
+    pub async fn take_locks(&mut self, refs: &[(String, String)]) -> Result<(), Interrupt> {
+        let pseudonyms: Vec<String> = refs.iter().map(|(_, pseudonym)| pseudonym.clone()).collect();
+        let mut tx = self.service.store.begin().await?;
+        if tx.take_locks(self.request.id, &pseudonyms).await? {
+            return self.record_in(tx, |_, _, _| Vec::new()).await;
+        }
+        tx.rollback().await?;
+        Err(Interrupt::Busy)
+    }
+
+    /// The identities that were given and the key that everything of this request is sealed with.
+    pub async fn confidential(&self) -> Result<(DataKey, Confidential), Interrupt> {
+        let sealed = self.service.store.confidential(self.request.id).await?;
+        let (wrapped, confidential) = sealed.ok_or_else(|| {
+            Interrupt::trouble(RunCode::Internal, "the sealed identities are gone", None, None)
+        })?;
+        let key = self.service.vault.unwrap_data_key(&wrapped)?;
+        let plain = key.open(&confidential, "confidential")?;
+        let confidential = serde_json::from_slice(&plain).map_err(|_| {
+            Interrupt::trouble(RunCode::Internal, "the sealed identities cannot be read", None, None)
+        })?;
+        Ok((key, confidential))
+    }
+
+    /// The end of all work: every step is verified.
+    pub async fn complete(&mut self, found: bool) -> Result<(), Interrupt> {
+        self.record(move |request, actor, now| vec![request.complete(found, actor, now)]).await?;
+        self.service.metrics.requests_completed.inc();
+        Ok(())
+    }
+
+    /// Records why the attempt ended. `touched_before`: an earlier attempt may have changed a target.
+    pub async fn end(&mut self, interrupt: Interrupt, touched_before: bool) -> Result<(), StoreError> {
+        let untouched = !touched_before && !self.committed;
+        let run_at = self.next_run(&interrupt);
+        let max_attempts = self.service.pacing.max_attempts;
+        let change: Change = match interrupt {
+            Interrupt::LeaseLost => return Ok(()),
+            Interrupt::Store(error) => return Err(error),
+            Interrupt::Stopping => Box::new(move |request, _, now| {
+                request.given_back(now);
+                Vec::new()
+            }),
+            Interrupt::Busy => Box::new(move |request, _, now| {
+                request.given_back(now + run_at);
+                Vec::new()
+            }),
+            Interrupt::Cancelled(by) => Box::new(move |request, _, now| vec![request.cancelled(&by, now)]),
+            Interrupt::Trouble(error) => {
+                self.count(&error);
+                Box::new(move |request, actor, now| {
+                    request.troubled(error, actor, now, now + run_at, max_attempts)
+                })
+            }
+        };
+        let written = self
+            .record(move |request, actor, now| {
+                if untouched {
+                    request.touched = false;
+                }
+                change(request, actor, now)
+            })
+            .await;
+        match written {
+            Err(Interrupt::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&self, error: &RunError) {
+        tracing::info!(request = %self.request.id, code = error.code.as_str(), detail = %error.detail, "attempt ended");
+        match error.code.disposition() {
+            Disposition::Wait => self.service.metrics.requests_paused.inc(),
+            Disposition::Retry => 0,
+            Disposition::Fail => self.service.metrics.requests_failed.inc(),
+        };
+    }
+
+    fn next_run(&self, interrupt: &Interrupt) -> chrono::TimeDelta {
+        let delay = match interrupt {
+            Interrupt::Busy => backoff(super::BUSY_RETRY, 0, super::BUSY_RETRY),
+            Interrupt::Trouble(error) => {
+                let times = match error.code.disposition() {
+                    Disposition::Wait => self.request.waits,
+                    _ => self.request.failures,
+                };
+                backoff(BACKOFF_BASE, times, BACKOFF_CAP)
+            }
+            _ => Duration::ZERO,
+        };
+        chrono::TimeDelta::from_std(delay).unwrap_or_default()
+    }
+}

@@ -1,0 +1,196 @@
+//! Submitting a request: one transaction with its first audit event, and the worker is woken.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::{
+    Service,
+    error::ServiceError,
+    readings::{CONFIDENTIAL, Reader, Reading},
+    registry::{Availability, Registered},
+};
+use crate::{
+    domain::{
+        audit::{ChainHead, EventName},
+        compile::subject::{check_subject, subject_refs},
+        compiled::CompiledPlan,
+        deadline::due_at,
+        key::{Key, Tuple},
+        request::{Confidential, Kind, Request, State, StepState, Subject},
+    },
+    store::{Inserted, NewSecrets},
+};
+
+/// How far a caller's clock may be ahead; such a `submitted_at` counts as now.
+const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
+
+/// A request as it was asked for.
+pub struct Submission {
+    pub kind: Kind,
+    pub plan: String,
+    pub subject: Subject,
+    pub external_id: Option<String>,
+    pub reason: Option<String>,
+    /// When the controller received it (GDPR Art. 12(3)); default now.
+    pub submitted_at: Option<DateTime<Utc>>,
+    pub idempotency: Option<Idempotency>,
+}
+
+/// The caller's key, and a keyed hash of the body it came with.
+pub struct Idempotency {
+    pub key: String,
+    pub fingerprint: String,
+}
+
+/// What became of a submission.
+pub enum Submitted {
+    New(Reading),
+    /// The same key and body as before: the same request.
+    Again(Reading),
+}
+
+/// Accepts a request: validated, sealed, stored and audited in one transaction.
+///
+/// # Errors
+/// When the plan, subject or time is not acceptable, the idempotency key is taken, or the person has an open request.
+pub async fn submit(
+    service: &Service,
+    reader: &Reader,
+    submission: Submission,
+) -> Result<Submitted, ServiceError> {
+    if let Some(again) = again(service, reader, submission.idempotency.as_ref()).await? {
+        return Ok(Submitted::Again(again));
+    }
+    let registered = registered(service, &submission.plan)?;
+    let plan = &registered.compiled;
+    let refs = given_refs(service, plan, &submission.subject)?;
+    let mut request = new_request(service, reader, plan, &submission)?;
+    let confidential = Confidential { subject: submission.subject, reason: submission.reason };
+    let secrets = seal(service, &confidential)?;
+    let details =
+        json!({ "kind": request.kind.as_str(), "plan": request.plan, "plan_version": request.plan_version });
+    let created = request.event(EventName::RequestCreated, &reader.sub, details);
+    let idempotency = submission.idempotency.as_ref();
+    let key = idempotency.map(|given| (given.key.as_str(), given.fingerprint.as_str()));
+
+    let mut tx = service.store.begin().await?;
+    match tx.insert_request(&mut request, vec![created], &secrets, key, &refs).await? {
+        Inserted::Ok => tx.commit().await?,
+        Inserted::Duplicate(open) => {
+            tx.rollback().await?;
+            return Err(duplicate(service, reader, open).await?);
+        }
+        Inserted::IdempotencyConflict => {
+            tx.rollback().await?;
+            let again = again(service, reader, idempotency).await?;
+            return again.map(Submitted::Again).ok_or(ServiceError::Internal("an idempotency key vanished"));
+        }
+    }
+    service.wake.notify_one();
+    Ok(Submitted::New(Reading::of_new(request, confidential, refs)))
+}
+
+/// The version of a plan that new requests pin.
+///
+/// # Errors
+/// When no such plan is registered, or none of its versions was ever compiled.
+pub fn registered(service: &Service, plan: &str) -> Result<Registered, ServiceError> {
+    match service.plans.current(plan) {
+        Some(Availability::Registered(registered)) => Ok(registered),
+        Some(Availability::NeverCompiled) => Err(ServiceError::NeverCompiled),
+        None => Err(ServiceError::UnknownPlan),
+    }
+}
+
+/// The pseudonyms of the identities that were given.
+///
+/// # Errors
+/// When the subject does not fit the plan.
+pub fn given_refs(
+    service: &Service,
+    plan: &CompiledPlan,
+    subject: &Subject,
+) -> Result<Vec<(String, String)>, ServiceError> {
+    let given: Vec<(usize, Key)> = check_subject(plan, subject)?;
+    let mut tuple: Tuple = vec![None; plan.root.columns.len()];
+    for (position, key) in given {
+        if let Some(slot) = tuple.get_mut(position) {
+            *slot = Some(key);
+        }
+    }
+    Ok(subject_refs(plan, &service.vault, &tuple))
+}
+
+/// The request that this principal made with this key before.
+async fn again(
+    service: &Service,
+    reader: &Reader,
+    idempotency: Option<&Idempotency>,
+) -> Result<Option<Reading>, ServiceError> {
+    let Some(given) = idempotency else { return Ok(None) };
+    let Some((id, fingerprint)) = service.store.find_idempotent(&reader.sub, &given.key).await? else {
+        return Ok(None);
+    };
+    if fingerprint != given.fingerprint {
+        return Err(ServiceError::IdempotencyKeyReused);
+    }
+    let request = service.store.request(id).await?;
+    let request = request.ok_or(ServiceError::Internal("an idempotency key has no request"))?;
+    Ok(Some(super::readings::complete(service, request).await?))
+}
+
+async fn duplicate(
+    service: &Service,
+    reader: &Reader,
+    open: uuid::Uuid,
+) -> Result<ServiceError, ServiceError> {
+    let request = service.store.request(open).await?;
+    let visible = request.is_some_and(|request| reader.may_read(&request));
+    Ok(ServiceError::Duplicate(visible.then_some(open)))
+}
+
+fn new_request(
+    service: &Service,
+    reader: &Reader,
+    plan: &CompiledPlan,
+    submission: &Submission,
+) -> Result<Request, ServiceError> {
+    let now = service.clock.now();
+    let submitted_at = match submission.submitted_at {
+        Some(at) if at > now + CLOCK_SKEW => return Err(ServiceError::SubmittedInFuture),
+        Some(at) => at.min(now),
+        None => now,
+    };
+    Ok(Request {
+        id: service.clock.new_id(),
+        kind: submission.kind,
+        plan: plan.name.clone(),
+        plan_version: plan.version.clone(),
+        external_id: submission.external_id.clone(),
+        created_by: reader.sub.clone(),
+        submitted_at,
+        created_at: now,
+        due_at: due_at(submitted_at),
+        started_at: None,
+        state: State::Approved,
+        run_at: now,
+        attempt: 0,
+        strikes: 0,
+        failures: 0,
+        waits: 0,
+        epoch: 0,
+        lease_until: None,
+        resolved: false,
+        touched: false,
+        subject_ref: None,
+        steps: StepState::initial(plan),
+        head: ChainHead::default(),
+    })
+}
+
+fn seal(service: &Service, confidential: &Confidential) -> Result<NewSecrets, ServiceError> {
+    let plain = serde_json::to_vec(confidential)
+        .map_err(|_| ServiceError::Internal("a subject could not be written as JSON"))?;
+    let (data_key, wrapped_key) = service.vault.new_data_key();
+    Ok(NewSecrets { wrapped_key, confidential: data_key.seal(&plain, CONFIDENTIAL) })
+}

@@ -1,0 +1,75 @@
+//! The use cases: what the API, the worker and the command line ask for. Everything that they share is one
+//! [`Service`], built once by the program that wires the parts.
+
+pub mod actions;
+pub mod audit;
+pub mod audit_export;
+pub mod catalogue;
+pub mod error;
+pub mod execute;
+pub mod intake;
+pub mod metrics;
+pub mod preview;
+pub mod readings;
+pub mod registry;
+pub mod start;
+pub mod watchers;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+
+use crate::{
+    connectors::Connector,
+    domain::{clock::Clock, vault::Vault},
+    store::Store,
+};
+use metrics::Metrics;
+use registry::Registry;
+use watchers::Watchers;
+
+/// The databases that hold personal data, by the name that the configuration gives them.
+pub type Connectors = BTreeMap<String, Arc<dyn Connector>>;
+
+/// What every use case works with.
+pub struct Service {
+    pub store: Store,
+    pub vault: Arc<Vault>,
+    pub clock: Clock,
+    pub connectors: Arc<Connectors>,
+    pub plans: Registry,
+    pub pacing: Pacing,
+    pub metrics: Arc<Metrics>,
+    /// A request became claimable: workers of this process look at once instead of at their next poll.
+    pub wake: Arc<Notify>,
+    /// Callers of this process who wait for a change of a request.
+    pub watchers: Watchers,
+}
+
+/// How hard the worker may lean on the databases, and how long it owns a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Pacing {
+    pub concurrency: usize,
+    pub lease: Duration,
+    pub max_attempts: i32,
+    /// What one batch should take in the target database.
+    pub time_target: Duration,
+    pub min_rows: u32,
+    pub max_rows: u32,
+    /// Rest after each batch, as a part of its time.
+    pub pause: f64,
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self {
+            concurrency: 4,
+            lease: Duration::from_secs(30),
+            max_attempts: 8,
+            time_target: Duration::from_millis(250),
+            min_rows: 50,
+            max_rows: 10_000,
+            pause: 0.5,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Readings of requests: a row, what is sealed with it, and who may see which part.
+
+use std::{collections::HashMap, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{Service, error::ServiceError};
+use crate::{
+    domain::{
+        audit::Event,
+        request::{Confidential, Request},
+    },
+    store::{Page, RequestFilter, Whole},
+};
+
+/// The place under which subject and reason are sealed.
+pub const CONFIDENTIAL: &str = "confidential";
+
+/// A caller, as far as the sight of requests goes.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    /// The token's `sub`; also the actor of what the caller does.
+    pub sub: String,
+    pub every_request: bool,
+    /// Subjects and reasons of every request that may be read.
+    pub identities: bool,
+    /// Its own requests, whole.
+    pub own: bool,
+}
+
+impl Reader {
+    #[must_use]
+    pub fn may_read(&self, request: &Request) -> bool {
+        self.every_request || self.owns(request)
+    }
+
+    #[must_use]
+    pub fn sees_identities(&self, request: &Request) -> bool {
+        self.identities || self.owns(request)
+    }
+
+    fn owns(&self, request: &Request) -> bool {
+        self.own && request.created_by == self.sub
+    }
+}
+
+/// A request with all that belongs to it.
+#[derive(Clone, PartialEq)]
+pub struct Reading {
+    pub request: Request,
+    /// `None` once its data key is gone, or when it was sealed under another `pseudonym_key`.
+    pub confidential: Option<Confidential>,
+    /// Identities and pseudonyms that are known, by identity.
+    pub refs: Vec<(String, String)>,
+}
+
+impl Reading {
+    /// Of a request that was just made: nothing has to be read again.
+    #[must_use]
+    pub fn of_new(request: Request, confidential: Confidential, mut refs: Vec<(String, String)>) -> Self {
+        refs.sort();
+        Self { request, confidential: Some(confidential), refs }
+    }
+}
+
+/// One request.
+///
+/// # Errors
+/// `NotFound` also for what the reader may not see.
+pub async fn read(service: &Service, reader: &Reader, id: Uuid) -> Result<Reading, ServiceError> {
+    let whole = service.store.whole(id).await?;
+    let Whole { request, secrets, refs } =
+        whole.filter(|whole| reader.may_read(&whole.request)).ok_or(ServiceError::NotFound)?;
+    let confidential = secrets.and_then(|(key, text)| open(service, id, &key, &text));
+    Ok(Reading { request, confidential, refs })
+}
+
+/// What became of a request that was read before: as this process was told, or else as the store has it. What is sealed
+/// never changes, and pseudonyms only when the person gets known.
+///
+/// # Errors
+/// As [`read`].
+pub async fn refresh(
+    service: &Service,
+    known: Reading,
+    told: Option<Arc<Request>>,
+) -> Result<Reading, ServiceError> {
+    let request = match told {
+        // What was told before the last look at the store may be older than that.
+        Some(told) if told.head.seq >= known.request.head.seq => Request::clone(&told),
+        _ => service.store.request(known.request.id).await?.ok_or(ServiceError::NotFound)?,
+    };
+    let refs = match known.request.resolved == request.resolved {
+        true => known.refs,
+        false => service.store.refs(request.id).await?,
+    };
+    Ok(Reading { request, refs, ..known })
+}
+
+/// A page of requests that the reader may see.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(
+    service: &Service,
+    reader: &Reader,
+    mut filter: RequestFilter,
+    page: &Page,
+) -> Result<Vec<Reading>, ServiceError> {
+    if !reader.every_request {
+        filter.created_by = Some(reader.sub.clone());
+    }
+    let requests = service.store.list(&filter, page).await?;
+    let ids: Vec<Uuid> = requests.iter().map(|request| request.id).collect();
+    let mut refs = service.store.refs_of(&ids).await?;
+    // What nobody here may see is not opened at all.
+    let mut sealed = match requests.iter().any(|request| reader.sees_identities(request)) {
+        true => service.store.confidential_of(&ids).await?,
+        false => HashMap::new(),
+    };
+    let reading = |request: Request| Reading {
+        confidential: sealed
+            .remove(&request.id)
+            .and_then(|(key, text)| open(service, request.id, &key, &text)),
+        refs: refs.remove(&request.id).unwrap_or_default(),
+        request,
+    };
+    Ok(requests.into_iter().map(reading).collect())
+}
+
+/// The audit events of one request after `after_seq`, oldest first.
+///
+/// # Errors
+/// `NotFound` also for what the reader may not see.
+pub async fn events(
+    service: &Service,
+    reader: &Reader,
+    id: Uuid,
+    after_seq: i64,
+    limit: i64,
+) -> Result<Vec<Event>, ServiceError> {
+    visible(service, reader, id).await?;
+    Ok(service.store.request_events(id, after_seq, limit).await?)
+}
+
+async fn visible(service: &Service, reader: &Reader, id: Uuid) -> Result<Request, ServiceError> {
+    let request = service.store.request(id).await?;
+    request.filter(|request| reader.may_read(request)).ok_or(ServiceError::NotFound)
+}
+
+/// Adds to a row what belongs to it.
+///
+/// # Errors
+/// When the store does not answer.
+pub(super) async fn complete(service: &Service, request: Request) -> Result<Reading, ServiceError> {
+    let confidential = unsealed(service, request.id).await?;
+    let refs = service.store.refs(request.id).await?;
+    Ok(Reading { request, confidential, refs })
+}
+
+/// Subject and reason of a request.
+///
+/// # Errors
+/// When the store does not answer.
+pub(super) async fn unsealed(service: &Service, id: Uuid) -> Result<Option<Confidential>, ServiceError> {
+    let sealed = service.store.confidential(id).await?;
+    Ok(sealed.and_then(|(key, text)| open(service, id, &key, &text)))
+}
+
+fn open(service: &Service, id: Uuid, wrapped_key: &[u8], sealed: &[u8]) -> Option<Confidential> {
+    let opened = service.vault.unwrap_data_key(wrapped_key).and_then(|key| key.open(sealed, CONFIDENTIAL));
+    let Ok(plain) = opened else {
+        tracing::error!(request = %id, "sealed under another pseudonym_key than the configured one");
+        return None;
+    };
+    serde_json::from_slice(&plain).ok()
+}

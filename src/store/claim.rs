@@ -1,0 +1,192 @@
+//! Claims and leases: how a request comes to exactly one worker, and comes free again when that worker is gone.
+
+use std::time::Duration;
+
+use chrono::{NaiveDateTime, TimeDelta};
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{Double, Timestamp},
+};
+use diesel_async::RunQueryDsl;
+use serde_json::json;
+
+use super::{Store, StoreError, Tx, conn::Conn, prepared::Prepared, rows::RequestRow, schema::requests};
+use crate::domain::{
+    audit::EventName,
+    request::{Lease, Outcome, Request, RunCode, RunError, State},
+};
+
+/// PostgreSQL's clock as naive UTC; the time of the statement is stable within it, so indexes can be used.
+const POSTGRES_NOW: &str = "(statement_timestamp() AT TIME ZONE 'UTC')";
+
+/// Open, and waiting for a person. Named by exclusion: an `IN` of the others tempts both planners to the index by
+/// status and to sorting the whole backlog at every claim.
+const NOT_CLAIMABLE: [&str; 2] = ["pending", "on_hold"];
+
+/// A request that this worker owns until its lease ends.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub request: Request,
+    pub lease: Lease,
+}
+
+impl Store {
+    /// Takes the claimable requests that have waited longest, at most `count`: approved, paused until now, or in
+    /// progress with a lease that ran out. One that was claimed `max_attempts` times in a row without durable
+    /// progress has crashed its workers: it fails and is passed over.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn claim(
+        &self,
+        count: usize,
+        worker: &str,
+        lease: Duration,
+        max_attempts: i32,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let mut tx = self.begin().await?;
+        let mut claimed = Vec::new();
+        // Again where all that came had to be given up.
+        while claimed.is_empty() {
+            let oldest = tx.oldest_claimable(count).await?;
+            if oldest.is_empty() {
+                break;
+            }
+            for (row, now) in oldest {
+                let asked = row.cancelled_by().map(str::to_owned);
+                let mut request = row.into_request()?;
+                if request.strikes >= max_attempts {
+                    tx.give_up(&mut request, worker, now).await?;
+                } else {
+                    claimed.push(tx.take(request, asked, worker, now, lease).await?);
+                }
+            }
+        }
+        tx.commit().await?;
+        Ok(claimed)
+    }
+
+    /// Prolongs a lease from now on, by the store's clock; false when it was lost or given back.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn renew(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let own = requests::table.filter(
+            requests::id
+                .eq(lease.request_id.to_string())
+                .and(requests::epoch.eq(lease.epoch))
+                .and(requests::lease_until.is_not_null()),
+        );
+        let renewed = match tx.conn().await? {
+            // The store's clock: of this very machine for a file, of the server otherwise.
+            Conn::Sqlite(c) => {
+                let until = self.clock().now().naive_utc() + delta(duration);
+                diesel::update(own).set(requests::lease_until.eq(until)).execute(c.get_mut()).await?
+            }
+            Conn::Postgres(c) => {
+                let until = sql::<Timestamp>(POSTGRES_NOW)
+                    .sql(" + interval '1 second' * ")
+                    .bind::<Double, _>(duration.as_secs_f64());
+                let renew = diesel::update(own).set(requests::lease_until.eq(until.nullable()));
+                Prepared(renew).execute(&mut **c).await?
+            }
+        };
+        tx.commit().await?;
+        Ok(renewed == 1)
+    }
+}
+
+impl Tx {
+    /// The requests to claim, locked, at most `count`, and the time by the store's clock.
+    async fn oldest_claimable(
+        &mut self,
+        count: usize,
+    ) -> Result<Vec<(RequestRow, NaiveDateTime)>, StoreError> {
+        let open = requests::table
+            .filter(requests::finished_at.is_null())
+            .filter(requests::status.ne_all(NOT_CLAIMABLE))
+            .order((requests::run_at, requests::id))
+            .limit(i64::try_from(count).unwrap_or(i64::MAX));
+        let (start, clock) = (self.start, self.clock);
+        let found = match self.unstarted() {
+            // BEGIN IMMEDIATE admits one claimer at a time; the file is on this machine, so is its clock.
+            Conn::Sqlite(c) => {
+                let now = clock.now().naive_utc();
+                let rows: Vec<RequestRow> = open
+                    .filter(requests::run_at.le(now))
+                    .filter(requests::lease_until.is_null().or(requests::lease_until.le(now)))
+                    .select(RequestRow::as_select())
+                    .load(c.get_mut())
+                    .await?;
+                rows.into_iter().map(|row| (row, now)).collect()
+            }
+            // Claimers pass each other by: a row that another one is looking at is skipped, not waited for.
+            Conn::Postgres(c) => {
+                let now = sql::<Timestamp>(POSTGRES_NOW);
+                let query = open
+                    .filter(requests::run_at.le(now.clone()))
+                    .filter(
+                        requests::lease_until.is_null().or(requests::lease_until.le(now.clone().nullable())),
+                    )
+                    .select((RequestRow::as_select(), now))
+                    .for_update()
+                    .skip_locked();
+                Conn::opening(c, start, Prepared(query).load(&mut &**c)).await??
+            }
+        };
+        self.start = None;
+        Ok(found)
+    }
+
+    async fn take(
+        &mut self,
+        mut request: Request,
+        asked: Option<String>,
+        worker: &str,
+        now: NaiveDateTime,
+        lease: Duration,
+    ) -> Result<Claimed, StoreError> {
+        let first = request.started_at.is_none();
+        request.attempt += 1;
+        request.strikes += 1;
+        request.started_at.get_or_insert(now.and_utc());
+        request.lease_until = Some(now.and_utc() + delta(lease));
+        let error = request.state.error().cloned();
+        request.state = State::InProgress { error, cancelled_by: asked.clone() };
+        let name = if first { EventName::RequestStarted } else { EventName::RequestResumed };
+        let event = request.event(name, worker, json!({ "attempt": request.attempt }));
+        self.raise_epoch(&mut request, vec![event], asked.as_deref()).await?;
+        let lease = Lease { request_id: request.id, epoch: request.epoch };
+        Ok(Claimed { request, lease })
+    }
+
+    /// Ends a request that takes its workers down with it. The sealed keys stay: `retry` is still possible.
+    async fn give_up(
+        &mut self,
+        request: &mut Request,
+        worker: &str,
+        now: NaiveDateTime,
+    ) -> Result<(), StoreError> {
+        let error = RunError {
+            code: RunCode::AttemptsExhausted,
+            detail: format!("its worker ended {} times in a row without any progress on it", request.strikes),
+            connection: None,
+            step: None,
+            cause: Some(RunCode::Internal),
+        };
+        let details = json!({ "code": error.code, "cause": error.cause, "strikes": request.strikes });
+        let outcome = if request.touched { Outcome::Partial } else { Outcome::NothingDone };
+        request.state = State::Failed { finished_at: now.and_utc(), outcome, error };
+        request.lease_until = None;
+        let event = request.event(EventName::RequestFailed, worker, details);
+        // The epoch rises here too: a worker that only seemed dead must not write over the end.
+        self.raise_epoch(request, vec![event], None).await?;
+        self.release(request.id).await
+    }
+}
+
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}

@@ -1,0 +1,274 @@
+//! Readings of requests.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use futures::try_join;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    conn::{on, read, shared},
+    rows::{RequestRow, from_text, utc, uuid},
+    schema::{idempotency_keys, request_refs, request_secrets, requests},
+};
+use crate::domain::request::{Kind, Outcome, Request, Status};
+
+/// Which requests a list holds; empty lists and `None` do not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct RequestFilter {
+    pub status: Vec<Status>,
+    pub kind: Vec<Kind>,
+    pub outcome: Vec<Outcome>,
+    pub plan: Option<String>,
+    pub external_id: Option<String>,
+    pub created_by: Option<String>,
+    /// Open and past its due time, or not.
+    pub overdue: Option<bool>,
+    /// Due strictly before.
+    pub due_before: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// Newest first.
+    #[default]
+    Created,
+    /// The most urgent first.
+    Due,
+}
+
+/// One page of a list; the position is that of the last item of the page before.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub limit: i64,
+    pub sort: Sort,
+    /// `created_at` or `due_at`, by `sort`, and the id.
+    pub after: Option<(DateTime<Utc>, Uuid)>,
+}
+
+/// A request and what belongs to it.
+pub struct Whole {
+    pub request: Request,
+    /// The wrapped data key and what is sealed under it.
+    pub secrets: Option<(Vec<u8>, Vec<u8>)>,
+    /// Identities and pseudonyms, by identity name.
+    pub refs: Vec<(String, String)>,
+}
+
+/// What the metrics show of the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gauges {
+    /// Every status, also those without a request.
+    pub requests: Vec<(Status, i64)>,
+    /// Submission of the oldest request that no worker has claimed yet.
+    pub oldest_waiting: Option<DateTime<Utc>>,
+    /// Open requests past their due time.
+    pub overdue: i64,
+}
+
+/// Restricts a boxed query. A macro, because the two boxed types share no trait that one function could name.
+macro_rules! filtered {
+    ($query:expr, $filter:ident, $now:ident) => {{
+        let mut query = $query;
+        if !$filter.status.is_empty() {
+            query = query.filter(requests::status.eq_any($filter.status.iter().map(|s| s.as_str())));
+        }
+        if !$filter.kind.is_empty() {
+            query = query.filter(requests::kind.eq_any($filter.kind.iter().map(|k| k.as_str())));
+        }
+        if !$filter.outcome.is_empty() {
+            query = query.filter(requests::outcome.eq_any($filter.outcome.iter().map(|o| o.as_str())));
+        }
+        if let Some(plan) = &$filter.plan {
+            query = query.filter(requests::plan.eq(plan));
+        }
+        if let Some(external_id) = &$filter.external_id {
+            query = query.filter(requests::external_id.eq(external_id));
+        }
+        if let Some(created_by) = &$filter.created_by {
+            query = query.filter(requests::created_by.eq(created_by));
+        }
+        if let Some(before) = $filter.due_before {
+            query = query.filter(requests::due_at.lt(before.naive_utc()));
+        }
+        query = match $filter.overdue {
+            Some(true) => query.filter(requests::finished_at.is_null().and(requests::due_at.lt($now))),
+            Some(false) => query.filter(requests::finished_at.is_not_null().or(requests::due_at.ge($now))),
+            None => query,
+        };
+        query
+    }};
+}
+
+/// Orders a boxed query and starts it behind the page before.
+macro_rules! placed {
+    ($query:expr, $page:ident) => {{
+        let mut query = $query;
+        // The first condition bounds the index range, the second leaves out the part before the position.
+        if let Some((at, id)) = $page.after {
+            let (at, id) = (at.naive_utc(), id.to_string());
+            query = match $page.sort {
+                Sort::Created => query
+                    .filter(requests::created_at.le(at))
+                    .filter(requests::created_at.lt(at).or(requests::id.lt(id))),
+                Sort::Due => query
+                    .filter(requests::due_at.ge(at))
+                    .filter(requests::due_at.gt(at).or(requests::id.gt(id))),
+            };
+        }
+        match $page.sort {
+            Sort::Created => query.order((requests::created_at.desc(), requests::id.desc())),
+            Sort::Due => query.order((requests::due_at.asc(), requests::id.asc())),
+        }
+    }};
+}
+
+impl Store {
+    /// One request.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn request(&self, id: Uuid) -> Result<Option<Request>, StoreError> {
+        let query = requests::table.find(id.to_string());
+        let row: Option<RequestRow> =
+            read!(self, |c| query.select(RequestRow::as_select()).get_result(c).await.optional());
+        row.map(RequestRow::into_request).transpose()
+    }
+
+    /// One request with what is sealed with it and its refs, in one round trip.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn whole(&self, id: Uuid) -> Result<Option<Whole>, StoreError> {
+        let text = id.to_string();
+        let request = requests::table.find(&text);
+        let secrets = request_secrets::table
+            .find(&text)
+            .select((request_secrets::wrapped_key, request_secrets::confidential));
+        let refs = request_refs::table
+            .filter(request_refs::request_id.eq(&text))
+            .order(request_refs::identity)
+            .select((request_refs::identity, request_refs::pseudonym));
+        let held = self.lookup().await?;
+        let conn = &held.conn;
+        let request = async {
+            let row: Option<RequestRow> =
+                shared!(conn, |c| request.select(RequestRow::as_select()).get_result(c).await.optional())?;
+            Ok::<_, StoreError>(row)
+        };
+        let secrets = async { Ok(shared!(conn, |c| secrets.get_result(c).await.optional())?) };
+        let refs = async { Ok(shared!(conn, |c| refs.load(c).await)?) };
+        let (request, secrets, refs) = try_join!(request, secrets, refs)?;
+        held.give_back();
+        let Some(row) = request else { return Ok(None) };
+        Ok(Some(Whole { request: row.into_request()?, secrets, refs }))
+    }
+
+    /// A page of requests; each costs the same however deep it lies.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn list(&self, filter: &RequestFilter, page: &Page) -> Result<Vec<Request>, StoreError> {
+        let now = self.clock().now().naive_utc();
+        let mut held = self.reader().await?;
+        let rows: Vec<RequestRow> = on!(&mut held.conn, |c, Db| {
+            let query = requests::table.select(RequestRow::as_select()).into_boxed::<Db>();
+            let query = placed!(filtered!(query, filter, now), page);
+            query.limit(page.limit).load(c).await
+        })?;
+        held.give_back();
+        rows.into_iter().map(RequestRow::into_request).collect()
+    }
+
+    /// Identities and pseudonyms that are known of a request's person, by identity name.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn refs(&self, id: Uuid) -> Result<Vec<(String, String)>, StoreError> {
+        Ok(self.refs_of(&[id]).await?.remove(&id).unwrap_or_default())
+    }
+
+    /// [`Store::refs`] of a page of requests in one query; those without any are absent.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn refs_of(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<(String, String)>>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+        let query = request_refs::table
+            .filter(request_refs::request_id.eq_any(&ids))
+            .order((request_refs::request_id, request_refs::identity));
+        let rows: Vec<(String, String, String)> = read!(self, |c| query.load(c).await);
+        let mut refs: HashMap<Uuid, Vec<(String, String)>> = HashMap::new();
+        for (id, identity, pseudonym) in rows {
+            refs.entry(uuid(&id)?).or_default().push((identity, pseudonym));
+        }
+        Ok(refs)
+    }
+
+    /// The wrapped data key and what is sealed under it.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn confidential(&self, id: Uuid) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+        Ok(self.confidential_of(&[id]).await?.remove(&id))
+    }
+
+    /// [`Store::confidential`] of a page of requests in one query.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn confidential_of(
+        &self,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, (Vec<u8>, Vec<u8>)>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+        let query = request_secrets::table.filter(request_secrets::request_id.eq_any(&ids));
+        let rows: Vec<(String, Vec<u8>, Vec<u8>)> = read!(self, |c| query.load(c).await);
+        rows.into_iter().map(|(id, wrapped, sealed)| Ok((uuid(&id)?, (wrapped, sealed)))).collect()
+    }
+
+    /// The request that this principal made with this key, and the fingerprint of its body.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn find_idempotent(
+        &self,
+        created_by: &str,
+        key: &str,
+    ) -> Result<Option<(Uuid, String)>, StoreError> {
+        let query = idempotency_keys::table
+            .find((created_by, key))
+            .select((idempotency_keys::request_id, idempotency_keys::fingerprint));
+        let row: Option<(String, String)> = read!(self, |c| query.get_result(c).await.optional());
+        row.map(|(id, fingerprint)| Ok((uuid(&id)?, fingerprint))).transpose()
+    }
+
+    /// Counts for the metrics.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn gauges(&self) -> Result<Gauges, StoreError> {
+        let now = self.clock().now().naive_utc();
+        let mut held = self.reader().await?;
+        let by_status =
+            requests::table.group_by(requests::status).select((requests::status, diesel::dsl::count_star()));
+        let counted: Vec<(String, i64)> = on!(&mut held.conn, |c| by_status.load(c).await)?;
+        let waiting = requests::table
+            .filter(requests::status.eq("approved"))
+            .select(diesel::dsl::min(requests::created_at));
+        let oldest: Option<NaiveDateTime> = on!(&mut held.conn, |c| waiting.get_result(c).await)?;
+        let late =
+            requests::table.filter(requests::finished_at.is_null().and(requests::due_at.lt(now))).count();
+        let overdue: i64 = on!(&mut held.conn, |c| late.get_result(c).await)?;
+        held.give_back();
+        let mut requests: Vec<(Status, i64)> = Status::ALL.iter().map(|status| (*status, 0)).collect();
+        for (status, count) in counted {
+            let status = from_text(&Status::ALL, Status::as_str, &status, "status")?;
+            requests.iter_mut().filter(|(known, _)| *known == status).for_each(|(_, n)| *n = count);
+        }
+        Ok(Gauges { requests, oldest_waiting: utc(oldest), overdue })
+    }
+}

@@ -1,0 +1,139 @@
+//! The tables as diesel sees them: only types that both databases share. Columns and their reasons are
+//! documented in `migrations/`.
+
+diesel::table! {
+    requests (id) {
+        id -> Text,
+        kind -> Text,
+        status -> Text,
+        outcome -> Nullable<Text>,
+        plan -> Text,
+        plan_version -> Text,
+        external_id -> Nullable<Text>,
+        created_by -> Text,
+        submitted_at -> Timestamp,
+        created_at -> Timestamp,
+        due_at -> Timestamp,
+        started_at -> Nullable<Timestamp>,
+        finished_at -> Nullable<Timestamp>,
+        run_at -> Timestamp,
+        lease_until -> Nullable<Timestamp>,
+        epoch -> BigInt,
+        attempt -> Integer,
+        strikes -> Integer,
+        failures -> Integer,
+        waits -> Integer,
+        resolved -> Bool,
+        touched -> Bool,
+        error -> Nullable<Text>,
+        cancelled_by -> Nullable<Text>,
+        subject_ref -> Nullable<Text>,
+        steps -> Text,
+        audit_seq -> BigInt,
+        audit_hash -> Text,
+    }
+}
+
+diesel::table! {
+    request_secrets (request_id) {
+        request_id -> Text,
+        wrapped_key -> Binary,
+        confidential -> Binary,
+    }
+}
+
+diesel::table! {
+    request_keys (request_id, part) {
+        request_id -> Text,
+        part -> Text,
+        sealed -> Binary,
+    }
+}
+
+diesel::table! {
+    request_refs (request_id, identity) {
+        request_id -> Text,
+        identity -> Text,
+        #[sql_name = "ref"]
+        pseudonym -> Text,
+    }
+}
+
+diesel::table! {
+    open_requests (kind, plan, pseudonym) {
+        kind -> Text,
+        plan -> Text,
+        #[sql_name = "ref"]
+        pseudonym -> Text,
+        request_id -> Text,
+    }
+}
+
+diesel::table! {
+    subject_locks (pseudonym) {
+        #[sql_name = "ref"]
+        pseudonym -> Text,
+        request_id -> Text,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (created_by, key) {
+        created_by -> Text,
+        key -> Text,
+        fingerprint -> Text,
+        request_id -> Text,
+    }
+}
+
+diesel::table! {
+    audit_events (id) {
+        id -> Text,
+        stream -> Text,
+        seq -> BigInt,
+        at -> Text,
+        event -> Text,
+        request_id -> Nullable<Text>,
+        subject_ref -> Nullable<Text>,
+        actor -> Text,
+        step -> Nullable<Text>,
+        action -> Nullable<Text>,
+        #[sql_name = "rows"]
+        counts -> Nullable<Text>,
+        details -> Text,
+        prev_hash -> Text,
+        hash -> Text,
+    }
+}
+
+diesel::table! {
+    plans (name) {
+        name -> Text,
+        version -> Text,
+        registered_at -> Timestamp,
+        source -> Text,
+        audit_seq -> BigInt,
+        audit_hash -> Text,
+    }
+}
+
+diesel::table! {
+    plan_versions (name, version) {
+        name -> Text,
+        version -> Text,
+        registered_at -> Timestamp,
+        source -> Text,
+        compiled -> Text,
+    }
+}
+
+diesel::table! {
+    schema_migrations (version) {
+        version -> Integer,
+        name -> Text,
+        applied_at -> Timestamp,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(audit_events, request_refs);
+diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);

@@ -1,0 +1,171 @@
+//! Going on after a commit whose record was lost, and what a cancellation or a retry may then do.
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use futures::FutureExt;
+use rightful::{
+    domain::request::{Outcome, Request, RunCode, Status, StepState},
+    service::Pacing,
+};
+use serde_json::json;
+
+use super::{PLAN, SCHEMA, code, count, pacing};
+use crate::support::{
+    app::eventually,
+    faulty::{
+        Fault::{self, LostReply},
+        Faults,
+    },
+    harness::Harness,
+    stores::{TestStore, sqlite_store},
+    targets::{Dialect, Target, target, targets},
+};
+
+/// A harness on one target whose commits can be made to go wrong; a batch is one row.
+pub async fn faulty(target: &Target, schema: &str, plan: &str) -> (Harness, Faults, TestStore) {
+    target.execute(schema);
+    let store = sqlite_store().await;
+    let pacing = Pacing { max_rows: 1, ..pacing() };
+    let (harness, faults) = Harness::faulty(store.store.clone(), &[("shop", &target.url)], pacing);
+    harness.register(plan).await.unwrap_or_else(|faults| panic!("{faults}"));
+    (harness, faults, store)
+}
+
+fn step<'a>(request: &'a Request, name: &str) -> &'a StepState {
+    request.steps.iter().find(|step| step.name == name).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_first_books_what_was_done() {
+    for target in targets() {
+        let (harness, faults, _store) = faulty(&target, SCHEMA, PLAN).await;
+        faults.next(&[LostReply]);
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        let request = harness.run(id).await;
+        assert_eq!(code(&request), Some(RunCode::ConnectionUnavailable), "{:?}", request.state);
+        assert_eq!((count(&target, "visits"), step(&request, "shop.visits").rows_affected), (2, 0));
+        assert_eq!(harness.cancel(id).await.status(), Status::InProgress, "something is to be booked");
+        let request = harness.run(id).await;
+        assert_eq!(request.state.outcome(), Some(Outcome::Partial), "{:?}", request.state);
+        assert_eq!(request.status(), Status::Cancelled);
+        assert_eq!(step(&request, "shop.visits").rows_affected, 1, "{:?}", target.dialect);
+        assert_eq!(count(&target, "users"), 2);
+    }
+}
+
+/// The rows through which the rest is found are gone, but nobody booked it before the cancellation.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_does_not_strand_what_only_the_sealed_keys_find() {
+    for target in targets() {
+        let schema = "CREATE TABLE addresses (id INTEGER PRIMARY KEY);
+            CREATE TABLE users (id INTEGER PRIMARY KEY, address_id INTEGER REFERENCES addresses (id));
+            INSERT INTO addresses VALUES (7), (8);
+            INSERT INTO users VALUES (1, 7), (2, 8);";
+        let plan = "plan: customer
+subject:
+  user_id: shop.users.id
+connections:
+  shop:
+    addresses:
+      match: { id: users.address_id }
+      erase: delete_if_unreferenced
+    users:
+      erase: delete
+";
+        let (harness, faults, _store) = faulty(&target, schema, plan).await;
+        faults.next(&[LostReply]);
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        let request = harness.run(id).await;
+        assert_eq!(code(&request), Some(RunCode::ConnectionUnavailable), "{:?}", request.state);
+        assert_eq!((count(&target, "users"), count(&target, "addresses")), (1, 2), "the person goes first");
+        harness.cancel(id).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}: {:?}", target.dialect, request.state);
+        assert_eq!(target.rows("SELECT id FROM addresses"), vec![vec![Some("8".to_owned())]]);
+    }
+}
+
+/// A schema that no longer fits may never fit again: what is recorded is all that can be known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_schema_has_gone_can_be_cancelled() {
+    for target in targets() {
+        let (harness, faults, _store) = faulty(&target, SCHEMA, PLAN).await;
+        faults.next(&[Fault::None, LostReply]);
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        harness.run(id).await;
+        target.execute("ALTER TABLE visits RENAME COLUMN user_id TO person_id;");
+        harness.make_due(id).await;
+        assert_eq!(code(&harness.run(id).await), Some(RunCode::SchemaChanged));
+        harness.cancel(id).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.status(), Status::Cancelled, "{:?}", request.state);
+    }
+}
+
+/// The commit whose record was lost is not the last attempt's: that one stopped before it could look.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_is_booked_by_whoever_gets_to_it() {
+    for target in targets() {
+        let (harness, faults, _store) = faulty(&target, SCHEMA, PLAN).await;
+        faults.next(&[LostReply]);
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        harness.run(id).await;
+        target.execute("ALTER TABLE visits RENAME COLUMN user_id TO person_id;");
+        harness.make_due(id).await;
+        assert_eq!(code(&harness.run(id).await), Some(RunCode::SchemaChanged));
+        target.execute("ALTER TABLE visits RENAME COLUMN person_id TO user_id;");
+        harness.make_due(id).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
+        let visits = step(&request, "shop.visits");
+        assert_eq!((visits.rows_matched, visits.rows_affected), (Some(2), 2), "{:?}", target.dialect);
+    }
+}
+
+/// A failed request gave its locks back, and another request of the person, under another plan, has them now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_request_waits_for_the_other_one_of_the_person() {
+    for target in targets() {
+        let (harness, faults, _store) = faulty(&target, SCHEMA, PLAN).await;
+        harness.register(&PLAN.replace("plan: customer", "plan: guest")).await.unwrap();
+        faults.next(&[LostReply]);
+        let first = harness.submit("customer", json!({ "user_id": 1 })).await;
+        harness.run(first).await;
+        target.execute("UPDATE users SET email = 'other@example.com' WHERE id = 1;");
+        harness.make_due(first).await;
+        let request = harness.run(first).await;
+        assert_eq!(code(&request), Some(RunCode::SubjectAmbiguous), "{:?}", request.state);
+        target.execute("UPDATE users SET email = 'jane@example.com' WHERE id = 1;");
+        faults.next(&[Fault::None, LostReply]);
+        let second = harness.submit("guest", json!({ "user_id": 1 })).await;
+        assert_eq!(harness.run(second).await.status(), Status::Paused);
+        harness.retry(first).await;
+        let request = harness.run(first).await;
+        assert_eq!(request.status(), Status::InProgress, "{:?}: {:?}", target.dialect, request.state);
+        assert_eq!(count(&target, "users"), 2, "the other one is at it");
+        harness.make_due(second).await;
+        assert_eq!(harness.run(second).await.state.outcome(), Some(Outcome::Done));
+        harness.make_due(first).await;
+        assert_eq!(harness.run(first).await.status(), Status::Completed, "{:?}", target.dialect);
+    }
+}
+
+/// The task comes down between the target commit and its record; nobody must go on holding the request.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_of_an_attempt_that_panics_runs_out() {
+    let target = target(Dialect::Sqlite).unwrap();
+    target.execute(SCHEMA);
+    let store = sqlite_store().await;
+    let pacing = Pacing { lease: Duration::from_secs(2), ..pacing() };
+    let (harness, faults) = Harness::faulty(store.store.clone(), &[("shop", &target.url)], pacing);
+    harness.register(PLAN).await.unwrap();
+    faults.next(&[Fault::Panic]);
+    let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+    assert!(AssertUnwindSafe(harness.run(id)).catch_unwind().await.is_err());
+    eventually("the lease has run out", || async {
+        harness.run(id).await.state.outcome() == Some(Outcome::Done)
+    })
+    .await;
+    let request = harness.run(id).await;
+    assert_eq!(step(&request, "shop.visits").rows_affected, 2);
+}

@@ -1,0 +1,27 @@
+//! The REST API over real HTTP, on both stores.
+
+mod audit;
+mod documents;
+mod lists;
+mod protocol;
+mod reading;
+mod rights;
+mod submitting;
+mod tokens;
+mod whole;
+
+use crate::support::{app::TestApp, stores::stores};
+
+/// One service per store database.
+async fn apps() -> Vec<TestApp> {
+    let mut apps = Vec::new();
+    for store in stores().await {
+        apps.push(TestApp::start(store).await);
+    }
+    apps
+}
+
+/// A service on a SQLite store, where the store makes no difference.
+async fn app() -> TestApp {
+    TestApp::start(crate::support::stores::sqlite_store().await).await
+}

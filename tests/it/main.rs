@@ -1,0 +1,12 @@
+//! One binary for all integration tests: the service over real HTTP, on every store and every database.
+
+mod architecture;
+mod batches;
+mod catalog;
+mod cli;
+mod crash;
+mod engine;
+mod http;
+mod properties;
+mod store;
+mod support;

@@ -1,0 +1,10 @@
+//! The conformance suite of the store: every database runs every test.
+
+mod audit;
+mod concurrency;
+mod migrations;
+mod plans;
+mod queue;
+mod readings;
+mod requests;
+mod support;

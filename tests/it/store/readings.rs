@@ -1,0 +1,102 @@
+//! Lists and gauges.
+
+use chrono::TimeDelta;
+use rightful::{
+    domain::{
+        clock::Clock,
+        request::{Kind, Outcome, Status},
+    },
+    store::{Page, RequestFilter, Sort, Store},
+};
+use uuid::Uuid;
+
+use super::support::{cancel, insert, new_request};
+use crate::support::stores::stores;
+
+async fn ids(store: &Store, filter: RequestFilter, sort: Sort) -> Vec<Uuid> {
+    let page = Page { limit: 100, sort, after: None };
+    store.list(&filter, &page).await.unwrap().into_iter().map(|request| request.id).collect()
+}
+
+#[tokio::test]
+async fn filters_find_what_they_name() {
+    for fresh in stores().await {
+        let store = &fresh.store;
+        let mut late = new_request();
+        late.submitted_at = Clock.now() - TimeDelta::days(40);
+        late.due_at = Clock.now() - TimeDelta::days(9);
+        late.external_id = None;
+        let late = insert(store, late, &[]).await;
+        let mut other = new_request();
+        other.plan = "newsletter".to_owned();
+        other.created_by = "bob".to_owned();
+        let other = insert(store, other, &[]).await;
+        let ended = insert(store, new_request(), &[]).await;
+        cancel(store, ended.id).await;
+
+        let newest = |filter| ids(store, filter, Sort::Created);
+        let all = RequestFilter::default;
+        assert_eq!(newest(all()).await, [ended.id, other.id, late.id]);
+        assert_eq!(ids(store, all(), Sort::Due).await[0], late.id);
+        let statuses = vec![Status::Cancelled, Status::Failed];
+        assert_eq!(newest(RequestFilter { status: statuses, ..all() }).await, [ended.id]);
+        assert_eq!(newest(RequestFilter { kind: vec![Kind::Erasure], ..all() }).await.len(), 3);
+        let outcomes = vec![Outcome::NothingDone];
+        assert_eq!(newest(RequestFilter { outcome: outcomes, ..all() }).await, [ended.id]);
+        assert_eq!(newest(RequestFilter { plan: Some("newsletter".into()), ..all() }).await, [other.id]);
+        assert_eq!(newest(RequestFilter { external_id: Some("ZD-1".into()), ..all() }).await.len(), 2);
+        assert_eq!(newest(RequestFilter { created_by: Some("bob".into()), ..all() }).await, [other.id]);
+        assert_eq!(newest(RequestFilter { overdue: Some(true), ..all() }).await, [late.id]);
+        assert_eq!(newest(RequestFilter { overdue: Some(false), ..all() }).await, [ended.id, other.id]);
+        let soon = Some(Clock.now() + TimeDelta::days(1));
+        assert_eq!(newest(RequestFilter { due_before: soon, ..all() }).await, [late.id]);
+    }
+}
+
+#[tokio::test]
+async fn pages_join_without_gap_or_overlap_also_when_times_are_equal() {
+    for fresh in stores().await {
+        let store = &fresh.store;
+        let at = Clock.now();
+        for _ in 0..11 {
+            let mut request = new_request();
+            request.created_at = at;
+            insert(store, request, &[]).await;
+        }
+        for sort in [Sort::Created, Sort::Due] {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let page = Page { limit: 4, sort, after };
+                let items = store.list(&RequestFilter::default(), &page).await.unwrap();
+                let Some(last) = items.last() else { break };
+                after = Some((if sort == Sort::Created { last.created_at } else { last.due_at }, last.id));
+                seen.extend(items.into_iter().map(|request| request.id));
+            }
+            assert_eq!(seen, ids(store, RequestFilter::default(), sort).await);
+            assert_eq!(seen.len(), 11);
+        }
+    }
+}
+
+#[tokio::test]
+async fn gauges_count_every_status() {
+    for fresh in stores().await {
+        let store = &fresh.store;
+        let empty = store.gauges().await.unwrap();
+        assert_eq!(empty.requests.len(), Status::ALL.len());
+        assert!(empty.requests.iter().all(|(_, count)| *count == 0));
+        assert_eq!((empty.oldest_waiting, empty.overdue), (None, 0));
+
+        let mut late = new_request();
+        late.submitted_at = Clock.now() - TimeDelta::days(40);
+        late.due_at = Clock.now() - TimeDelta::days(9);
+        let late = insert(store, late, &[]).await;
+        let ended = insert(store, new_request(), &[]).await;
+        cancel(store, ended.id).await;
+        let gauges = store.gauges().await.unwrap();
+        assert_eq!(gauges.oldest_waiting, Some(late.created_at));
+        assert_eq!(gauges.overdue, 1);
+        assert!(gauges.requests.contains(&(Status::Approved, 1)));
+        assert!(gauges.requests.contains(&(Status::Cancelled, 1)));
+    }
+}

@@ -1,0 +1,154 @@
+//! A connector whose commits can be made to go wrong, as a network, a deadlock or a bug would.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rightful::{
+    connectors::{
+        Batch, Connector, ConnectorError, Count, Cursor, ErrorKind, KeyStream, Keys, Limits, RecordedRow,
+        RecordedStream, Resolution, Trusted, Tx, Work,
+    },
+    domain::{
+        compiled::{KeySet, Root},
+        key::{Key, Tuple},
+        schema::Catalog,
+    },
+};
+
+/// What becomes of one commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// It is carried out, and the reply never arrives.
+    LostReply,
+    /// The database chose this transaction to end a deadlock.
+    Deadlock,
+    /// It is carried out, and the worker's task comes down.
+    Panic,
+}
+
+/// The faults of the next commits, in order; after them all goes well.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<Mutex<VecDeque<Fault>>>);
+
+impl Faults {
+    pub fn next(&self, faults: &[Fault]) {
+        self.lock().extend(faults);
+    }
+
+    fn take(&self) -> Fault {
+        self.lock().pop_front().unwrap_or(Fault::None)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Fault>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub struct Faulty {
+    pub inner: Arc<dyn Connector>,
+    pub faults: Faults,
+}
+
+struct FaultyTx {
+    inner: Box<dyn Tx>,
+    faults: Faults,
+}
+
+fn error(kind: ErrorKind) -> ConnectorError {
+    ConnectorError { kind, detail: "as the test wants it".to_owned() }
+}
+
+#[async_trait]
+impl Connector for Faulty {
+    async fn catalog(&self) -> Result<Catalog, ConnectorError> {
+        self.inner.catalog().await
+    }
+
+    async fn fingerprint(&self) -> Result<String, ConnectorError> {
+        self.inner.fingerprint().await
+    }
+
+    async fn resolve(&self, root: &Root, given: &[(usize, Key)]) -> Result<Resolution, ConnectorError> {
+        self.inner.resolve(root, given).await
+    }
+
+    async fn reread(&self, root: &Root, tuple: &Tuple) -> Result<Option<Tuple>, ConnectorError> {
+        self.inner.reread(root, tuple).await
+    }
+
+    async fn count(&self, counts: &[Count<'_>], limit: Duration) -> Result<Vec<u64>, ConnectorError> {
+        self.inner.count(counts, limit).await
+    }
+
+    async fn keys(&self, set: &KeySet, keys: &Keys) -> Result<KeyStream, ConnectorError> {
+        self.inner.keys(set, keys).await
+    }
+
+    async fn recorded(&self, work: &Work<'_>, rows: &[RecordedRow]) -> Result<u64, ConnectorError> {
+        self.inner.recorded(work, rows).await
+    }
+
+    async fn masked_rows(&self, work: &Work<'_>) -> Result<RecordedStream, ConnectorError> {
+        self.inner.masked_rows(work).await
+    }
+
+    async fn begin(&self, limits: Limits) -> Result<Box<dyn Tx>, ConnectorError> {
+        let inner = self.inner.begin(limits).await?;
+        Ok(Box::new(FaultyTx { inner, faults: self.faults.clone() }))
+    }
+
+    async fn prepare(&self, trusted: Trusted<'_>) -> Result<Result<(), String>, ConnectorError> {
+        self.inner.prepare(trusted).await
+    }
+
+    async fn settle(&self) -> Result<(), ConnectorError> {
+        self.inner.settle().await
+    }
+}
+
+#[async_trait]
+impl Tx for FaultyTx {
+    async fn batch(
+        &mut self,
+        work: &Work<'_>,
+        cursor: &mut Cursor,
+        limit: u32,
+    ) -> Result<Batch, ConnectorError> {
+        self.inner.batch(work, cursor, limit).await
+    }
+
+    async fn batches(&mut self, works: &[Work<'_>]) -> Result<Vec<Batch>, ConnectorError> {
+        self.inner.batches(works).await
+    }
+
+    async fn count(&mut self, counts: &[Count<'_>]) -> Result<Vec<u64>, ConnectorError> {
+        self.inner.count(counts).await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), ConnectorError> {
+        match self.faults.take() {
+            Fault::None => self.inner.commit().await,
+            Fault::LostReply => {
+                self.inner.commit().await?;
+                Err(error(ErrorKind::Unavailable))
+            }
+            Fault::Deadlock => {
+                self.inner.rollback().await?;
+                Err(error(ErrorKind::Conflict))
+            }
+            Fault::Panic => {
+                self.inner.commit().await?;
+                panic!("as the test wants it")
+            }
+        }
+    }
+
+    async fn rollback(self: Box<Self>) -> Result<(), ConnectorError> {
+        self.inner.rollback().await
+    }
+}

@@ -1,0 +1,163 @@
+//! An installation of the real binary in a folder of its own: configuration, plans, token, and a process that can be
+//! started, killed and started again. Shared with the benchmarks.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long anything here may take before the test fails.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A folder with a configuration and one plan.
+pub struct Site {
+    folder: TempDir,
+    base: String,
+    token: String,
+    http: reqwest::Client,
+}
+
+/// A running `rightful serve`; killed when dropped.
+pub struct Process(pub Child);
+
+/// What differs from site to site.
+pub struct Settings<'a> {
+    /// `sqlite:rightful.db` or a PostgreSQL URL.
+    pub store: &'a str,
+    /// Name and URL.
+    pub connections: &'a [(&'a str, &'a str)],
+    pub plan: &'a str,
+    /// Lines below `worker:`.
+    pub worker: &'a str,
+}
+
+impl Site {
+    pub fn new(settings: &Settings<'_>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = free_port();
+        let connections: String = settings
+            .connections
+            .iter()
+            .map(|(name, url)| format!("  {name}: {{ url: \"{url}\" }}\n"))
+            .collect();
+        let config = format!(
+            "listen: 127.0.0.1:{port}\nstore: {store}\nplans: plans\nauth:\n  issuer: tests\n  audience: tests\n  \
+             roles_claim: roles\n  keys: {{ hmac_secret: \"0123456789abcdef0123456789abcdef\" }}\n\
+             secrets: {{ pseudonym_key: \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\" }}\n\
+             connections:\n{connections}worker:\n{worker}",
+            store = settings.store,
+            worker = settings.worker,
+        );
+        std::fs::write(folder.path().join("rightful.yaml"), config).expect("the configuration");
+        std::fs::create_dir(folder.path().join("plans")).expect("a folder for plans");
+        std::fs::write(folder.path().join("plans/plan.yaml"), settings.plan).expect("the plan");
+        let output = run(
+            folder.path(),
+            &["token", "--role", "admin", "--role", "auditor", "--subject", "alice", "--ttl", "12h"],
+        );
+        let token = output.trim().to_owned();
+        Self { folder, base: format!("http://127.0.0.1:{port}"), token, http: reqwest::Client::new() }
+    }
+
+    /// Starts the service; it may not answer yet.
+    pub fn start(&self) -> Process {
+        let mut child = command(self.folder.path(), &["serve"])
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("rightful serve");
+        let log = child.stderr.take().expect("its log");
+        std::thread::spawn(move || {
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                eprintln!("  | {line}");
+            }
+        });
+        Process(child)
+    }
+
+    /// Waits until the service answers that it is ready.
+    pub async fn ready(&self) {
+        let begun = Instant::now();
+        while begun.elapsed() < DEADLINE {
+            let answer = self.http.get(format!("{}/readyz", self.base)).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the service is not ready");
+    }
+
+    /// Submits an erasure. `None` when the process died before it answered.
+    pub async fn submit(&self, plan: &str, subject: Value, key: Option<&str>) -> Option<Value> {
+        let body = json!({ "kind": "erasure", "plan": plan, "subject": subject });
+        let mut request = self
+            .http
+            .post(format!("{}/v1/requests", self.base))
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = request.body(body.to_string()).send().await.ok()?;
+        let status = answer.status().as_u16();
+        let body: Value = serde_json::from_slice(&answer.bytes().await.ok()?).ok()?;
+        assert!(status == 202 || status == 200, "{status}: {body}");
+        Some(body)
+    }
+
+    /// GET below the base URL; `None` when nobody answered.
+    pub async fn get(&self, path: &str) -> Option<Value> {
+        let answer =
+            self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await.ok()?;
+        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+    }
+
+    /// Waits for the end of a request, across pauses and restarts; the request.
+    pub async fn finished(&self, id: &str) -> Value {
+        let begun = Instant::now();
+        loop {
+            let request = self.get(&format!("/v1/requests/{id}?wait=5s")).await.unwrap_or_default();
+            if let Some("completed" | "failed" | "cancelled") = request["status"].as_str() {
+                return request;
+            }
+            assert!(begun.elapsed() < DEADLINE, "not finished: {request}");
+            if request.is_null() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SIGKILL: no time to tidy up. Both fail where it has already ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> String {
+    let output = command(folder, arguments).output().expect("the binary runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rightful"));
+    command.current_dir(folder).args(arguments);
+    command
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a free port")
+        .port()
+}
