@@ -46,11 +46,7 @@ pub fn bytes(event: &Event) -> Vec<u8> {
     let plain = event.seq.unsigned_abs() < EXACT
         && is_plain(&event.details)
         && event.rows.as_ref().is_none_or(is_plain);
-    let written = if plain {
-        serde_json::to_vec(&body)
-    } else {
-        serde_json_canonicalizer::to_vec(&body).map_err(Into::into)
-    };
+    let written = if plain { serde_json::to_vec(&body) } else { serde_json_canonicalizer::to_vec(&body) };
     written.unwrap_or_default()
 }
 
