@@ -71,7 +71,7 @@ async fn look(path: &Path) -> Findings {
     findings
 }
 
-/// As `service::start` makes them, but every wrong URL is a fault with its line.
+/// As [`wiring`](super::wiring) makes them, but every wrong URL is a fault with its line.
 fn connectors(config: &Config, findings: &mut Findings) -> Connectors {
     let mut connectors = Connectors::new();
     for (name, connection) in &config.connections {

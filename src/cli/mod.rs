@@ -15,7 +15,7 @@ use crate::{
     config::{self, Config},
     connectors::ConnectorError,
     domain::document::{Fault, Severity},
-    service::{Connectors, start::connectors},
+    service::Connectors,
 };
 
 /// How long threads that cannot be interrupted are waited for at the end.
@@ -32,6 +32,7 @@ mod preview;
 mod serve;
 mod serving;
 mod token;
+mod wiring;
 
 /// Carries out GDPR erasure requests in your databases, proves it by fresh counts, and keeps an audit log that can
 /// be checked.
@@ -123,7 +124,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
 
 /// The databases of a configuration; none is connected to yet.
 pub(crate) fn connect(config: &Config) -> Result<Connectors, Failure> {
-    connectors(config).map_err(Failure::new)
+    wiring::connectors(config).map_err(Failure::new)
 }
 
 /// Runs to the end on a runtime of its own.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use clap::ValueEnum;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::Failure;
+use super::{Failure, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
@@ -40,7 +40,7 @@ pub(super) struct Serving {
 impl Serving {
     /// Migrates the store, registers the plans and starts what the role asks for.
     pub async fn start(config: &Config, role: Role) -> Result<(Self, Loaded), Failure> {
-        let service = Arc::new(Service::start(config).await.map_err(Failure::new)?);
+        let service = Arc::new(wiring::service(config).await.map_err(Failure::new)?);
         service.store.migrate().await.map_err(Failure::new)?;
         // Workers run from the versions in the store; only the API offers plans.
         let plans = (role != Role::Worker).then(|| config.plans.clone());

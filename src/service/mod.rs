@@ -12,7 +12,6 @@ pub mod metrics;
 pub mod preview;
 pub mod readings;
 pub mod registry;
-pub mod start;
 pub mod watchers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
