@@ -1,6 +1,7 @@
 //! SQLite's one writer. Transactions take it in turn, and those that stand in line at the same moment share one
 //! commit, and with it one wait for the disk: the first opens a transaction of the file, each further one is a
-//! savepoint inside of it, and all are told that they were committed once that is. One that fails or is dropped takes back only its own part.
+//! savepoint inside of it, and all are told that they were committed
+//! once that is. One that fails or is dropped takes back only its own part.
 
 use std::{sync::Arc, time::Duration};
 
@@ -170,14 +171,27 @@ impl Member {
             self.line.conn.batch("RELEASE member").await?;
         }
         self.line.state = State::Open;
+        self.committed().await
+    }
+
+    /// Takes back this transaction's part and waits until what those before it did is on the disk: it may have seen
+    /// that, and whoever is told of it looks for it next.
+    ///
+    /// # Errors
+    /// `Unavailable` when their commit failed: what was seen is not there.
+    pub(super) async fn rollback(mut self) -> Result<(), StoreError> {
+        self.line.take_back().await;
+        match self.line.state {
+            State::Open => self.committed().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the commit that stands in line.
+    async fn committed(mut self) -> Result<(), StoreError> {
         let (sender, committed) = oneshot::channel();
         self.line.waiting.push(sender);
         drop(self);
         committed.await.map_err(|_| StoreError::Unavailable("the commit failed".to_owned()))
-    }
-
-    /// Takes back this transaction's part.
-    pub(super) async fn rollback(mut self) {
-        self.line.take_back().await;
     }
 }

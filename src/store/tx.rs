@@ -75,10 +75,7 @@ impl Tx {
     /// When the session was lost: the database then rolls back by itself.
     pub async fn rollback(self) -> Result<(), StoreError> {
         match self.session {
-            Session::Sqlite(member) => {
-                member.rollback().await;
-                Ok(())
-            }
+            Session::Sqlite(member) => member.rollback().await,
             Session::Postgres(held) => end(held, self.start, "ROLLBACK").await,
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     domain::{
         audit::NewEvent,
         compiled::CompiledPlan,
-        request::{Confidential, Disposition, Lease, Request, RunCode, RunError},
+        request::{Confidential, Disposition, Lease, Request, RunCode, Status},
         vault::DataKey,
     },
     service::Service,
@@ -285,7 +285,12 @@ impl Recorder {
             }),
             Interrupt::Cancelled(by) => Box::new(move |request, _, now| vec![request.cancelled(&by, now)]),
             Interrupt::Trouble(error) => {
-                self.count(&error);
+                tracing::info!(
+                    request = %self.request.id,
+                    code = error.code.as_str(),
+                    detail = %error.detail,
+                    "attempt ended"
+                );
                 Box::new(move |request, actor, now| {
                     request.troubled(error, actor, now, now + run_at, max_attempts)
                 })
@@ -301,16 +306,20 @@ impl Recorder {
             .await;
         match written {
             Err(Interrupt::Store(error)) => Err(error),
-            _ => Ok(()),
+            Err(_) => Ok(()),
+            Ok(()) => {
+                self.count_end();
+                Ok(())
+            }
         }
     }
 
-    fn count(&self, error: &RunError) {
-        tracing::info!(request = %self.request.id, code = error.code.as_str(), detail = %error.detail, "attempt ended");
-        match error.code.disposition() {
-            Disposition::Wait => self.service.metrics.requests_paused.inc(),
-            Disposition::Retry => 0,
-            Disposition::Fail => self.service.metrics.requests_failed.inc(),
+    /// What became of the request; one that ran out of attempts has failed like one that fails at once.
+    fn count_end(&self) {
+        match self.request.status() {
+            Status::Failed => self.service.metrics.requests_failed.inc(),
+            Status::Paused => self.service.metrics.requests_paused.inc(),
+            _ => 0,
         };
     }
 
