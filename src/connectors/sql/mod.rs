@@ -194,13 +194,7 @@ impl Connector for SqlConnector {
 
     async fn begin(&self, limits: Limits) -> Result<Box<dyn Tx>, ConnectorError> {
         let (mut session, facts) = self.reading(limits).await?;
-        session
-            .run(match self.dialect() {
-                Dialect::Postgres => "BEGIN",
-                Dialect::MySql => "START TRANSACTION",
-                Dialect::Sqlite => "BEGIN IMMEDIATE",
-            })
-            .await?;
+        session.begin().await?;
         Ok(Box::new(SqlTx::new(session, facts)))
     }
 

@@ -52,7 +52,7 @@ pub struct Session {
     conn: Option<Conn>,
     pool: Arc<Pool>,
     limits: Option<Limits>,
-    /// PostgreSQL: settings that are sent along with the next statement.
+    /// PostgreSQL: settings and the start of a transaction, sent along with the next statement.
     ahead: Option<String>,
     open: bool,
     busy: bool,
@@ -128,15 +128,28 @@ impl Session {
         if self.ahead.is_some() { self.run("").await } else { Ok(()) }
     }
 
-    /// Statements without values: BEGIN, COMMIT, SET.
+    /// Starts a transaction; PostgreSQL is told along with its first reading, or before its first change.
+    ///
+    /// # Errors
+    /// As the database says, sorted.
+    pub async fn begin(&mut self) -> Result<(), ConnectorError> {
+        self.open = true;
+        match self.dialect() {
+            Dialect::Postgres => {
+                self.precede("BEGIN");
+                Ok(())
+            }
+            Dialect::MySql => self.run("START TRANSACTION").await,
+            Dialect::Sqlite => self.run("BEGIN IMMEDIATE").await,
+        }
+    }
+
+    /// Statements without values: COMMIT, ROLLBACK, SET.
     ///
     /// # Errors
     /// As the database says, sorted.
     pub async fn run(&mut self, sql: &str) -> Result<(), ConnectorError> {
         let word = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-        if matches!(word.as_str(), "BEGIN" | "START") {
-            self.open = true;
-        }
         self.busy = true;
         let text = self.ahead.take().map_or_else(|| sql.to_owned(), |ahead| format!("{ahead}; {sql}"));
         let patience = if word == "COMMIT" { self.patience().committing() } else { self.patience() };
