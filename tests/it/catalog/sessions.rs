@@ -59,7 +59,7 @@ async fn a_session_with_an_open_transaction_never_returns_to_the_pool() {
         target.execute(&shop(target.dialect));
         let sessions = Sessions::new(&target.url, 1).unwrap();
         let mut first = session(&sessions).await;
-        first.run("BEGIN").await.unwrap();
+        first.begin().await.unwrap();
         first.execute(&statement("INSERT INTO users (email) VALUES ('lost')")).await.unwrap();
         drop(first);
         // The only place of the pool is free again, the insert is undone, and its lock is gone.
@@ -187,7 +187,7 @@ async fn a_lock_is_not_waited_for_forever() {
         target.execute("INSERT INTO users (email) VALUES ('a')");
         let sessions = Sessions::new(&target.url, 2).unwrap();
         let mut holder = session(&sessions).await;
-        holder.run("BEGIN").await.unwrap();
+        holder.begin().await.unwrap();
         holder.execute(&statement("UPDATE users SET name = 'x'")).await.unwrap();
         let mut waiter = session(&sessions).await;
         let waited = waiter.execute(&statement("DELETE FROM users")).await;
@@ -228,7 +228,7 @@ async fn deadlocks_are_conflicts() {
         let sessions = Sessions::new(&target.url, 2).unwrap();
         let (mut one, mut two) = (sessions.get(patient).await.unwrap(), sessions.get(patient).await.unwrap());
         for (session, own) in [(&mut one, 1), (&mut two, 2)] {
-            session.run("BEGIN").await.unwrap();
+            session.begin().await.unwrap();
             let update = format!("UPDATE users SET name = 'x' WHERE id = {own}");
             session.execute(&statement(&update)).await.unwrap();
         }
