@@ -1,7 +1,7 @@
 //! SQLite's one writer. Transactions take it in turn, and those that stand in line at the same moment share one
 //! commit, and with it one wait for the disk: the first opens a transaction of the file, each further one is a
-//! savepoint inside of it, and all are told that they were committed
-//! once that is. One that fails or is dropped takes back only its own part.
+//! savepoint inside of it, and all are told that they were committed once that is. One that fails or is dropped
+//! takes back only its own part, and one that is taken back waits for the others' commit before it is told.
 
 use std::{sync::Arc, time::Duration};
 
