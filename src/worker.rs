@@ -27,7 +27,7 @@ use tower::layer::util::Identity;
 
 use crate::{
     service::{Service, execute::execute, execute::trouble::jitter},
-    store::{Claimed, StoreError},
+    store::{Claimed, Claims, StoreError},
 };
 
 /// How often an idle worker looks for work that another process accepted.
@@ -184,15 +184,20 @@ struct Shared {
 impl Shared {
     /// Claims as many as there is room for; apalis asks only where there is room for one.
     async fn claim(&self) -> Result<Vec<Job>, StoreError> {
-        let Service { store, pacing, metrics, clock, .. } = &*self.service;
+        let Service { store, pacing, metrics, clock, watchers, .. } = &*self.service;
         let first = self.room.clone().acquire_owned().await.into_iter();
         let mut places: Vec<_> =
             first.chain(std::iter::from_fn(|| self.room.clone().try_acquire_owned().ok())).collect();
         let claimed_at = Instant::now();
-        let claimed = store.claim(places.len(), &self.worker, pacing.lease, pacing.max_attempts).await?;
+        let Claims { taken, given_up } =
+            store.claim(places.len(), &self.worker, pacing.lease, pacing.max_attempts).await?;
         metrics.polled(clock.now());
+        for request in &given_up {
+            metrics.requests_failed.inc();
+            watchers.changed(request);
+        }
         let job = |(claimed, place)| Job { claimed, claimed_at, _place: Arc::new(place) };
-        Ok(claimed.into_iter().zip(places.drain(..)).map(job).collect())
+        Ok(taken.into_iter().zip(places.drain(..)).map(job).collect())
     }
 
     async fn execute(&self, job: Job) {

@@ -31,6 +31,14 @@ pub struct Claimed {
     pub lease: Lease,
 }
 
+/// What a look for work came to.
+#[derive(Debug, Default)]
+pub struct Claims {
+    pub taken: Vec<Claimed>,
+    /// They have failed: each crashed its workers as often as it may.
+    pub given_up: Vec<Request>,
+}
+
 impl Store {
     /// Takes the claimable requests that have waited longest, at most `count`: approved, paused until now, or in
     /// progress with a lease that ran out. One that was claimed `max_attempts` times in a row without durable
@@ -44,11 +52,11 @@ impl Store {
         worker: &str,
         lease: Duration,
         max_attempts: i32,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<Claims, StoreError> {
         let mut tx = self.begin().await?;
-        let mut claimed = Vec::new();
+        let mut claims = Claims::default();
         // Again where all that came had to be given up.
-        while claimed.is_empty() {
+        while claims.taken.is_empty() {
             let oldest = tx.oldest_claimable(count).await?;
             if oldest.is_empty() {
                 break;
@@ -58,13 +66,14 @@ impl Store {
                 let mut request = row.into_request()?;
                 if request.strikes >= max_attempts {
                     tx.give_up(&mut request, worker, now).await?;
+                    claims.given_up.push(request);
                 } else {
-                    claimed.push(tx.take(request, asked, worker, now, lease).await?);
+                    claims.taken.push(tx.take(request, asked, worker, now, lease).await?);
                 }
             }
         }
         tx.commit().await?;
-        Ok(claimed)
+        Ok(claims)
     }
 
     /// Prolongs a lease from now on, by the store's clock; false when it was lost or given back.

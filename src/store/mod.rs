@@ -27,7 +27,7 @@ mod tx_keys;
 
 use std::sync::Arc;
 
-pub use claim::Claimed;
+pub use claim::{Claimed, Claims};
 pub use error::StoreError;
 pub use events::{EventFilter, EventOrder, EventPage};
 pub use plans::{NewPlan, PlanVersion};

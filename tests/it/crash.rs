@@ -159,6 +159,7 @@ async fn survive(target: &Target, store: &str, kills: usize) {
         tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;
         drop(process);
     }
+    assert!(!accepted.is_empty(), "no submission was answered before its kill");
     let process = site.start();
     site.ready().await;
     for id in accepted.values() {

@@ -47,7 +47,7 @@ pub fn bytes(event: &Event) -> Vec<u8> {
         && is_plain(&event.details)
         && event.rows.as_ref().is_none_or(is_plain);
     let written = if plain { serde_json::to_vec(&body) } else { serde_json_canonicalizer::to_vec(&body) };
-    written.unwrap_or_default()
+    written.expect("JSON of text keys and finite numbers can be written")
 }
 
 /// No number but exact integers, and keys whose order as bytes is that as UTF-16.

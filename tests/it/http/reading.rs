@@ -140,7 +140,7 @@ async fn cancelling_before_the_start_ends_at_once() {
 
 /// Claims the one request there is, as a worker would.
 async fn claim(app: &TestApp) -> rightful::store::Claimed {
-    app.service.store.claim(1, "worker:test", Duration::from_secs(30), 8).await.unwrap().pop().unwrap()
+    app.service.store.claim(1, "worker:test", Duration::from_secs(30), 8).await.unwrap().taken.pop().unwrap()
 }
 
 /// Ends a claim in trouble, as a worker would.
@@ -227,7 +227,7 @@ async fn a_paused_request_says_why_and_can_be_retried_or_cancelled() {
             })
         );
         assert!(request["next_attempt_at"].is_string());
-        let none = app.service.store.claim(1, "worker:test", Duration::from_secs(30), 8).await.unwrap();
+        let none = app.service.store.claim(1, "worker:test", Duration::from_secs(30), 8).await.unwrap().taken;
         assert!(none.is_empty(), "not due yet");
         app.admin().post(&format!("{path}/retry"), &json!({ "reason": "mended" })).await.ok();
         let claimed = claim(&app).await;

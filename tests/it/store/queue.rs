@@ -37,7 +37,7 @@ async fn the_oldest_due_request_is_claimed_first_and_once() {
         cancel(store, cancelled.id).await;
 
         for expected in [ids[1], ids[2], ids[0]] {
-            let claimed = store.claim(1, "worker:a", LEASE, 8).await.unwrap().pop().unwrap();
+            let claimed = store.claim(1, "worker:a", LEASE, 8).await.unwrap().taken.pop().unwrap();
             assert_eq!(claimed.request.id, expected);
             assert_eq!(claimed.lease.epoch, 1);
             assert_eq!((claimed.request.attempt, claimed.request.strikes), (1, 1));
@@ -45,7 +45,7 @@ async fn the_oldest_due_request_is_claimed_first_and_once() {
             assert!(claimed.request.lease_until > Some(Clock.now() + TimeDelta::seconds(20)));
             assert_eq!(store.request(expected).await.unwrap(), Some(claimed.request));
         }
-        assert!(store.claim(1, "worker:a", LEASE, 8).await.unwrap().is_empty());
+        assert!(store.claim(1, "worker:a", LEASE, 8).await.unwrap().taken.is_empty());
     }
 }
 
@@ -55,8 +55,8 @@ async fn several_are_claimed_in_one_go() {
         for _ in 0..5 {
             insert(&fresh.store, new_request(), &[]).await;
         }
-        let first = fresh.store.claim(3, "worker:a", LEASE, 8).await.unwrap();
-        let second = fresh.store.claim(3, "worker:a", LEASE, 8).await.unwrap();
+        let first = fresh.store.claim(3, "worker:a", LEASE, 8).await.unwrap().taken;
+        let second = fresh.store.claim(3, "worker:a", LEASE, 8).await.unwrap().taken;
         assert_eq!((first.len(), second.len()), (3, 2));
         let ids: HashSet<_> = first.iter().chain(&second).map(|claimed| claimed.request.id).collect();
         assert_eq!(ids.len(), 5);
@@ -68,7 +68,7 @@ async fn a_paused_request_is_claimed_with_its_error_when_its_time_has_come() {
     for fresh in stores().await {
         let store = &fresh.store;
         insert(store, new_request(), &[]).await;
-        let claimed = store.claim(1, "worker:a", LEASE, 8).await.unwrap().pop().unwrap();
+        let claimed = store.claim(1, "worker:a", LEASE, 8).await.unwrap().taken.pop().unwrap();
         let mut request = claimed.request;
         request.state = State::Paused { error: error(RunCode::ConnectionUnavailable) };
         request.run_at = Clock.now() + TimeDelta::hours(1);
@@ -76,12 +76,12 @@ async fn a_paused_request_is_claimed_with_its_error_when_its_time_has_come() {
         let mut tx = store.begin().await.unwrap();
         tx.save(&request).await.unwrap();
         tx.commit().await.unwrap();
-        assert!(store.claim(1, "worker:a", LEASE, 8).await.unwrap().is_empty());
+        assert!(store.claim(1, "worker:a", LEASE, 8).await.unwrap().taken.is_empty());
         request.run_at = Clock.now() - TimeDelta::seconds(1);
         let mut tx = store.begin().await.unwrap();
         tx.save(&request).await.unwrap();
         tx.commit().await.unwrap();
-        let again = store.claim(1, "worker:b", LEASE, 8).await.unwrap().pop().unwrap();
+        let again = store.claim(1, "worker:b", LEASE, 8).await.unwrap().taken.pop().unwrap();
         assert_eq!(again.request.state.error(), Some(&error(RunCode::ConnectionUnavailable)));
         let events = store.request_events(request.id, 0, 10).await.unwrap();
         let told: Vec<_> = events.iter().map(|event| (event.event.as_str(), &event.details)).collect();
@@ -96,8 +96,8 @@ async fn who_lost_the_lease_writes_nothing() {
     for fresh in stores().await {
         let store = &fresh.store;
         insert(store, new_request(), &[]).await;
-        let old = store.claim(1, "worker:a", OVER, 8).await.unwrap().pop().unwrap();
-        let new = store.claim(1, "worker:b", LEASE, 8).await.unwrap().pop().unwrap();
+        let old = store.claim(1, "worker:a", OVER, 8).await.unwrap().taken.pop().unwrap();
+        let new = store.claim(1, "worker:b", LEASE, 8).await.unwrap().taken.pop().unwrap();
         assert_eq!((new.lease.epoch, new.request.attempt, new.request.strikes), (2, 2, 2));
         assert!(!store.renew(&old.lease, LEASE).await.unwrap());
 
@@ -120,12 +120,12 @@ async fn a_renewed_lease_holds_and_a_save_does_not_shorten_it() {
     for fresh in stores().await {
         let store = &fresh.store;
         insert(store, new_request(), &[]).await;
-        let claimed = store.claim(1, "worker:a", OVER, 8).await.unwrap().pop().unwrap();
+        let claimed = store.claim(1, "worker:a", OVER, 8).await.unwrap().taken.pop().unwrap();
         assert!(store.renew(&claimed.lease, LEASE).await.unwrap(), "expired, but nobody else came");
         let mut tx = store.begin().await.unwrap();
         tx.save(&claimed.request).await.unwrap();
         tx.commit().await.unwrap();
-        assert!(store.claim(1, "worker:b", LEASE, 8).await.unwrap().is_empty());
+        assert!(store.claim(1, "worker:b", LEASE, 8).await.unwrap().taken.is_empty());
 
         let mut request = claimed.request;
         request.lease_until = None;
@@ -134,7 +134,10 @@ async fn a_renewed_lease_holds_and_a_save_does_not_shorten_it() {
         tx.save(&request).await.unwrap();
         tx.commit().await.unwrap();
         assert!(!store.renew(&claimed.lease, LEASE).await.unwrap(), "given back");
-        assert_eq!(store.claim(1, "worker:b", LEASE, 8).await.unwrap().pop().unwrap().request.attempt, 1);
+        assert_eq!(
+            store.claim(1, "worker:b", LEASE, 8).await.unwrap().taken.pop().unwrap().request.attempt,
+            1
+        );
     }
 }
 
@@ -145,12 +148,15 @@ async fn a_request_that_takes_its_workers_down_fails_and_the_search_goes_on() {
         let deadly = insert(store, new_request(), &[("email", "e")]).await;
         for _ in 0..3 {
             assert_eq!(
-                store.claim(1, "worker:a", OVER, 3).await.unwrap().pop().unwrap().request.id,
+                store.claim(1, "worker:a", OVER, 3).await.unwrap().taken.pop().unwrap().request.id,
                 deadly.id
             );
         }
         let next = insert(store, new_request(), &[]).await;
-        assert_eq!(store.claim(1, "worker:a", LEASE, 3).await.unwrap().pop().unwrap().request.id, next.id);
+        let claims = store.claim(1, "worker:a", LEASE, 3).await.unwrap();
+        let taken: Vec<_> = claims.taken.iter().map(|claimed| claimed.request.id).collect();
+        let given_up: Vec<_> = claims.given_up.iter().map(|request| request.id).collect();
+        assert_eq!((taken, given_up), (vec![next.id], vec![deadly.id]));
         let failed = store.request(deadly.id).await.unwrap().unwrap();
         assert_eq!(failed.status(), Status::Failed);
         assert_eq!(failed.state.outcome(), Some(Outcome::NothingDone));
@@ -169,7 +175,7 @@ async fn a_cancel_that_was_asked_meanwhile_reaches_the_worker_and_is_not_written
     for fresh in stores().await {
         let store = &fresh.store;
         let id = insert(store, new_request(), &[]).await.id;
-        let mut worker = store.claim(1, "worker:a", LEASE, 8).await.unwrap().pop().unwrap().request;
+        let mut worker = store.claim(1, "worker:a", LEASE, 8).await.unwrap().taken.pop().unwrap().request;
 
         let mut tx = store.begin().await.unwrap();
         let mut asked = tx.lock_request(id).await.unwrap().unwrap();
@@ -187,7 +193,7 @@ async fn a_cancel_that_was_asked_meanwhile_reaches_the_worker_and_is_not_written
         let mut tx = store.begin().await.unwrap();
         tx.save(&worker).await.unwrap();
         tx.commit().await.unwrap();
-        let again = store.claim(1, "worker:b", LEASE, 8).await.unwrap().pop().unwrap();
+        let again = store.claim(1, "worker:b", LEASE, 8).await.unwrap().taken.pop().unwrap();
         let State::InProgress { cancelled_by, .. } = &again.request.state else { panic!() };
         assert_eq!(cancelled_by.as_deref(), Some("alice"));
         cancel(store, id).await;
@@ -207,7 +213,7 @@ async fn eight_workers_never_claim_the_same_request() {
                 tokio::spawn(async move {
                     let mut ids = Vec::new();
                     let name = format!("worker:{n}");
-                    while let Some(claimed) = store.claim(1, &name, LEASE, 8).await.unwrap().pop() {
+                    while let Some(claimed) = store.claim(1, &name, LEASE, 8).await.unwrap().taken.pop() {
                         ids.push(claimed.request.id);
                     }
                     ids

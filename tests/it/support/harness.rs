@@ -128,8 +128,13 @@ impl Harness {
         let pacing = self.service.pacing;
         loop {
             let asked = Instant::now();
-            let claimed =
-                self.service.store.claim(1, "worker:test", pacing.lease, pacing.max_attempts).await.unwrap();
+            let claimed = self
+                .service
+                .store
+                .claim(1, "worker:test", pacing.lease, pacing.max_attempts)
+                .await
+                .unwrap()
+                .taken;
             let Some(claimed) = claimed.into_iter().next() else { break };
             let carried_out = claimed.request.id;
             execute(&self.service, "worker:test", claimed, asked, stop.clone()).await;
