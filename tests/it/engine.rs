@@ -103,6 +103,36 @@ async fn a_schema_that_changed_pauses_the_request_until_it_fits_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_trigger_keeps_from_going_are_told_and_never_called_done() {
+    for target in targets() {
+        let (keep, drop) = match target.dialect {
+            Dialect::Postgres => (
+                "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+                 CREATE TRIGGER keeps BEFORE DELETE ON visits FOR EACH ROW WHEN (OLD.id = 11) EXECUTE FUNCTION keep();",
+                "DROP TRIGGER keeps ON visits",
+            ),
+            Dialect::Sqlite => (
+                "CREATE TRIGGER keeps BEFORE DELETE ON visits WHEN OLD.id = 11 BEGIN SELECT RAISE(IGNORE); END;",
+                "DROP TRIGGER keeps",
+            ),
+            // Its triggers can only refuse, aloud.
+            Dialect::MySql => continue,
+        };
+        let (harness, _store) = harness(&target, &format!("{SCHEMA} {keep}"), PLAN).await;
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        let request = harness.run(id).await;
+        let error = request.state.error().expect("an error");
+        assert_eq!((error.code, error.step.as_deref()), (RunCode::RowsRemaining, Some("shop.visits")));
+        assert_eq!((count(&target, "users"), count(&target, "visits")), (2, 2), "{:?}", target.dialect);
+        target.execute(drop);
+        harness.make_due(id).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}: {:?}", target.dialect, request.state);
+        assert_eq!((count(&target, "users"), count(&target, "visits")), (1, 1), "{:?}", target.dialect);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_held_lock_pauses_the_request() {
     for target in targets() {
         let (harness, _store) = harness(&target, SCHEMA, PLAN).await;

@@ -276,6 +276,7 @@ async fn root(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result
         }
     }
     recorder.flush().await?;
+    let mut left = position;
     for _ in 0..verify::ROUNDS {
         match root_repeated(run, recorder, step, &countable).await? {
             Root::Gone { affected, withheld } => {
@@ -284,11 +285,12 @@ async fn root(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result
             Root::Dirty(positions) => {
                 for position in positions {
                     walk(run, recorder, position).await?;
+                    left = position;
                 }
             }
         }
     }
-    Err(verify::still_there(run, position))
+    Err(verify::still_there(run, left))
 }
 
 enum Root {

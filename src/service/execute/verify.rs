@@ -184,7 +184,8 @@ pub fn still_there(run: &Run<'_>, position: usize) -> Interrupt {
     let step = run.plan.erasure.get(position);
     Interrupt::trouble(
         RunCode::RowsRemaining,
-        "rows of this person were still found after three rounds: something keeps writing them",
+        "rows of this person were still found after three rounds: something keeps writing them, or keeps them from \
+         going, as a trigger may",
         step.map(|step| step.connection.as_str()),
         step.map(|step| step.name.as_str()),
     )
