@@ -38,6 +38,7 @@ pub(super) async fn service(config: &Config) -> Result<Service, StartError> {
         connectors: Arc::new(connectors(config)?),
         plans: Registry::default(),
         pacing: pacing(&config.worker),
+        approval: config.approval.clone(),
         metrics: Arc::new(Metrics::default()),
         wake: Arc::new(Notify::new()),
         watchers: Watchers::default(),

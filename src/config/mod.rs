@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::domain::document::Fault;
+use crate::domain::{document::Fault, request::Kind};
 
 mod environment;
 mod interpolate;
@@ -36,6 +36,8 @@ pub struct Config {
     pub secrets: Secrets,
     pub connections: BTreeMap<String, Connection>,
     pub cors: Cors,
+    /// The kinds of request that wait for an approver.
+    pub approval: Vec<Kind>,
     pub worker: Worker,
 }
 

@@ -13,7 +13,10 @@ use super::{
     interpolate::Sources,
     values::{self, Wrong},
 };
-use crate::domain::document::{Document, Fault, Fields, Node, Reader};
+use crate::domain::{
+    document::{Document, Fault, Fields, Node, Reader},
+    request::Kind,
+};
 
 const SECTIONS: [&str; 9] =
     ["listen", "store", "plans", "auth", "secrets", "connections", "cors", "approval", "worker"];
@@ -59,7 +62,7 @@ impl Sections<'_> {
         let secrets = self.secrets(&fields);
         let connections = self.connections(&fields);
         let cors = self.cors(&fields);
-        self.approval(&fields);
+        let approval = self.approval(&fields);
         let worker = self.worker(&fields);
         Some(Config {
             file: path.to_path_buf(),
@@ -70,6 +73,7 @@ impl Sections<'_> {
             secrets: secrets?,
             connections,
             cors,
+            approval,
             worker,
         })
     }
@@ -171,25 +175,29 @@ impl Sections<'_> {
         cors
     }
 
-    /// Only `none` so far; the words of later releases are understood and refused.
-    fn approval(&mut self, root: &Fields<'_>) {
+    /// For the kinds of later releases only `none` so far: their words are understood and refused.
+    fn approval(&mut self, root: &Fields<'_>) -> Vec<Kind> {
         const KINDS: [&str; 3] = ["erasure", "export", "rectification"];
-        let Some(fields) = self.section(root, "approval", &KINDS) else { return };
-        for kind in KINDS {
-            if fields.get(kind).is_none() {
+        let mut required = Vec::new();
+        let Some(fields) = self.section(root, "approval", &KINDS) else { return required };
+        for name in KINDS {
+            if fields.get(name).is_none() {
                 continue;
             }
-            let Some((line, text)) = self.text(&fields, kind) else { continue };
-            match text.as_str() {
-                "none" => {}
-                "required" => self.reader.error(
+            let Some((line, text)) = self.text(&fields, name) else { continue };
+            let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == name);
+            match (text.as_str(), kind) {
+                ("none", _) => {}
+                ("required", Some(kind)) => required.push(kind),
+                ("required", None) => self.reader.error(
                     line,
-                    format!("approval.{kind}: `required` is not supported yet"),
+                    format!("approval.{name}: `required` is not supported yet"),
                     "write none: requests then start approved",
                 ),
-                _ => self.reader.error(line, format!("approval.{kind} is none or required"), "write none"),
+                _ => self.reader.error(line, format!("approval.{name} is none or required"), "write none"),
             }
         }
+        required
     }
 
     fn worker(&mut self, root: &Fields<'_>) -> Worker {

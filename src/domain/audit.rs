@@ -20,6 +20,11 @@ pub fn genesis() -> Hash {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventName {
     RequestCreated,
+    RequestIdentityChecked,
+    RequestApproved,
+    RequestDenied,
+    RequestExtended,
+    RequestAnswered,
     RequestCancelled,
     RequestStarted,
     RequestPaused,
@@ -38,8 +43,13 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::RequestCreated,
+        Self::RequestIdentityChecked,
+        Self::RequestApproved,
+        Self::RequestDenied,
+        Self::RequestExtended,
+        Self::RequestAnswered,
         Self::RequestCancelled,
         Self::RequestStarted,
         Self::RequestPaused,
@@ -61,6 +71,11 @@ impl EventName {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RequestCreated => "request.created",
+            Self::RequestIdentityChecked => "request.identity_checked",
+            Self::RequestApproved => "request.approved",
+            Self::RequestDenied => "request.denied",
+            Self::RequestExtended => "request.extended",
+            Self::RequestAnswered => "request.answered",
             Self::RequestCancelled => "request.cancelled",
             Self::RequestStarted => "request.started",
             Self::RequestPaused => "request.paused",

@@ -1,12 +1,12 @@
-//! The month of GDPR Art. 12(3), in calendar months.
+//! Months as GDPR Art. 12(3) counts them: by the calendar (Regulation (EEC, Euratom) 1182/71, Art. 3).
 
 use chrono::{DateTime, Months, Utc};
 
-/// When a request received at `submitted_at` must be answered: one calendar month later, the last day of the
-/// month where the day does not exist (31 January → 28 February).
+/// So many calendar months after `begins`; the last day of the month where the day does not exist (31 January →
+/// 28 February).
 #[must_use]
-pub fn due_at(submitted_at: DateTime<Utc>) -> DateTime<Utc> {
-    submitted_at.checked_add_months(Months::new(1)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+pub fn after_months(begins: DateTime<Utc>, months: u32) -> DateTime<Utc> {
+    begins.checked_add_months(Months::new(months)).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// Whole days left at `now`, rounded down; negative once overdue.
@@ -31,7 +31,7 @@ mod tests {
             ("2028-01-31T00:00:00Z", "2028-02-29T00:00:00Z"),
             ("2026-12-31T23:59:59Z", "2027-01-31T23:59:59Z"),
         ] {
-            assert_eq!(due_at(at(from)), at(to), "{from}");
+            assert_eq!(after_months(at(from), 1), at(to), "{from}");
         }
     }
 

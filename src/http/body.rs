@@ -1,6 +1,6 @@
 //! Bodies: JSON read strictly, then field by field, so that every fault is told at once and at its place.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
 use chrono::{DateTime, Utc};
 use serde::{
@@ -98,6 +98,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
 pub struct Fields {
     members: Map<String, Value>,
     errors: Vec<FieldError>,
+    /// The place of this object in the body.
+    place: String,
 }
 
 impl Fields {
@@ -105,7 +107,7 @@ impl Fields {
     /// When the body is no object.
     pub fn of(body: Value) -> Result<Self, Problem> {
         match body {
-            Value::Object(members) => Ok(Self { members, errors: Vec::new() }),
+            Value::Object(members) => Ok(Self { members, errors: Vec::new(), place: String::new() }),
             _ => Err(Problem::invalid(vec![FieldError::new("", "must be an object")])),
         }
     }
@@ -155,17 +157,73 @@ impl Fields {
         BTreeMap::new()
     }
 
+    /// A time that must be there.
+    pub fn time(&mut self, name: &str) -> DateTime<Utc> {
+        if self.members.get(name).is_none_or(Value::is_null) {
+            self.members.remove(name);
+            self.fault(name, "is required");
+        }
+        self.optional_time(name).unwrap_or_default()
+    }
+
+    /// A word that must be there, one of a list.
+    pub fn word<T: Copy>(&mut self, name: &str, all: &[T], word: impl Fn(T) -> &'static str) -> Option<T> {
+        let text = self.text(name, 64);
+        let found = all.iter().copied().find(|value| word(*value) == text);
+        if found.is_none() && !text.is_empty() {
+            let words: Vec<&str> = all.iter().copied().map(word).collect();
+            self.fault(name, &format!("must be one of {}", words.join(", ")));
+        }
+        found
+    }
+
+    /// A whole number that must be there.
+    pub fn number(&mut self, name: &str, range: RangeInclusive<u32>) -> u32 {
+        let number = self.members.remove(name).unwrap_or_default();
+        let read = number.as_u64().and_then(|number| u32::try_from(number).ok());
+        if let Some(number) = read.filter(|number| range.contains(number)) {
+            return number;
+        }
+        self.fault(name, &format!("must be a whole number from {} to {}", range.start(), range.end()));
+        0
+    }
+
+    /// An object with members of its own, which `read` takes; it may be null or absent.
+    pub fn optional_part<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        match self.members.remove(name)? {
+            Value::Null => None,
+            Value::Object(members) => {
+                let place = format!("{}{}", self.place, pointer(name));
+                let mut part = Self { members, errors: Vec::new(), place };
+                let read = read(&mut part);
+                self.errors.extend(part.faults());
+                Some(read)
+            }
+            _ => {
+                self.fault(name, "must be an object");
+                None
+            }
+        }
+    }
+
     pub fn fault(&mut self, name: &str, detail: &str) {
-        self.errors.push(FieldError::new(pointer(name), detail));
+        self.errors.push(FieldError::new(format!("{}{}", self.place, pointer(name)), detail));
+    }
+
+    /// What was wrong, members that nobody asked for included.
+    fn faults(mut self) -> Vec<FieldError> {
+        let unknown: Vec<String> = self.members.keys().cloned().collect();
+        for name in unknown {
+            self.fault(&name, "is not known");
+        }
+        self.errors
     }
 
     /// # Errors
     /// All faults, members that nobody asked for included.
-    pub fn end(mut self) -> Result<(), Problem> {
-        for name in self.members.keys() {
-            self.errors.push(FieldError::new(pointer(name), "is not known"));
-        }
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
+    pub fn end(self) -> Result<(), Problem> {
+        let faults = self.faults();
+        if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
     }
 }
 

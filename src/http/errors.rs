@@ -3,9 +3,15 @@
 use actix_web::http::header;
 use serde_json::json;
 
-use super::problem::{Code, FieldError, Problem};
+use super::{
+    body::pointer,
+    problem::{Code, FieldError, Problem},
+};
 use crate::{
-    domain::compile::subject::{SubjectCode, SubjectFault},
+    domain::{
+        compile::subject::{SubjectCode, SubjectFault},
+        request::Refusal,
+    },
     service::{error::ServiceError, preview::PreviewError},
     store::StoreError,
 };
@@ -33,8 +39,13 @@ impl From<ServiceError> for Problem {
                 "An open request of this kind and plan exists for this subject.",
             )
             .with("request_id", json!(request_id)),
-            ServiceError::InvalidState(state) => invalid_state(&state),
-            ServiceError::MustBeFinished(_) => invalid_state(&error),
+            ServiceError::Refused(refusal) => refused(&refusal),
+            ServiceError::IdentityCheck(refusal) => {
+                Self::invalid(vec![FieldError::new("/identity_check", refusal.to_string())])
+            }
+            ServiceError::MustBeFinished(_)
+            | ServiceError::PlanChanged { .. }
+            | ServiceError::SubjectDoesNotFit => invalid_state(&error),
             ServiceError::Preview(PreviewError::Connection { connection, .. }) => {
                 unavailable(&format!("Connection {connection} cannot be asked at the moment."))
             }
@@ -46,6 +57,21 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::Internal(cause) => Self::internal(cause),
         }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::OwnRequest => {
+            Problem::new(Code::Forbidden, "A request is decided by somebody else than who submitted it.")
+        }
+        Refusal::InFuture(name) | Refusal::BeforeReceipt(name) => {
+            Problem::invalid(vec![FieldError::new(pointer(name), refusal.to_string())])
+        }
+        Refusal::ConfirmedBeforeAsked => {
+            Problem::invalid(vec![FieldError::new("/confirmed_at", refusal.to_string())])
+        }
+        _ => invalid_state(refusal),
     }
 }
 

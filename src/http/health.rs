@@ -106,7 +106,7 @@ fn encode_gauges(text: &mut String, service: &Service, gauges: Result<Gauges, St
         registry.register("requests", "Requests by status", requests);
         let overdue = Gauge::<i64>::default();
         overdue.set(gauges.overdue);
-        registry.register("requests_overdue", "Open requests past their due time", overdue);
+        registry.register("requests_overdue", "Unanswered requests past their due time", overdue);
         let waiting = Gauge::<i64>::default();
         waiting.set(gauges.oldest_waiting.map_or(0, |at| (service.clock.now() - at).num_seconds().max(0)));
         registry.register(

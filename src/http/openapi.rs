@@ -28,7 +28,8 @@ pub struct ProblemAnswer(ProblemBody);
     ),
     paths(
         requests::submit::submit, requests::list::list, requests::read::read, requests::read::events,
-        requests::act::cancel, requests::act::retry,
+        requests::decide::approve, requests::decide::deny, requests::act::cancel, requests::act::retry,
+        requests::answering::check_identity, requests::answering::extend, requests::answering::answered,
         plans::list, plans::read, plans::version, plans::preview,
         audit::list, audit::search, audit::export, audit::verify,
         health::alive, health::ready, health::metrics, docs::yaml, docs::page,

@@ -17,7 +17,7 @@ use super::{
     call::{Answer, Call},
     docs, health, plans,
     problem::{Code, Problem},
-    requests::{act, list, read, submit},
+    requests::{act, answering, decide, list, read, submit},
 };
 
 /// One line of the table.
@@ -66,8 +66,13 @@ table! {
         GET "/v1/requests" ReadRequests => list::list;
         GET "/v1/requests/{id}" ReadRequests => read::read;
         GET "/v1/requests/{id}/events" ReadRequests => read::events;
+        POST "/v1/requests/{id}/approve" Decide => decide::approve;
+        POST "/v1/requests/{id}/deny" Decide => decide::deny;
         POST "/v1/requests/{id}/cancel" Cancel => act::cancel;
         POST "/v1/requests/{id}/retry" Retry => act::retry;
+        POST "/v1/requests/{id}/identity_check" Answer => answering::check_identity;
+        POST "/v1/requests/{id}/extend" Answer => answering::extend;
+        POST "/v1/requests/{id}/answered" Answer => answering::answered;
         GET "/v1/plans" ReadPlans => plans::list;
         GET "/v1/plans/{plan}" ReadPlans => plans::read;
         GET "/v1/plans/{plan}/versions/{version}" ReadPlans => plans::version;

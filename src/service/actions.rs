@@ -1,4 +1,4 @@
-//! What a person does to a request that exists: cancel and retry.
+//! What a person does to a request that exists: cancel and retry, and what all such changes have in common.
 
 use std::sync::Arc;
 
@@ -8,15 +8,16 @@ use super::{
     Service,
     error::ServiceError,
     intake::given_refs,
-    readings::{Reader, Reading, complete},
+    readings::{CONFIDENTIAL, Reader, Reading, complete},
     registry::Availability,
 };
 use crate::{
     domain::{
+        audit::NewEvent,
         compiled::CompiledPlan,
-        request::{Cancelled, Request, WithReason},
+        request::{Cancelled, Confidential, Request, State, WithReason},
     },
-    store::Tx,
+    store::{NewSecrets, Tx},
 };
 
 /// Cancels at once where nobody is at work, else between two batches.
@@ -89,7 +90,7 @@ pub async fn retry(
 }
 
 /// Identities and pseudonyms.
-type Refs = Vec<(String, String)>;
+pub(super) type Refs = Vec<(String, String)>;
 
 async fn retry_in(
     service: &Service,
@@ -104,16 +105,13 @@ async fn retry_in(
     let mut event = request.retry(&reader.sub, with_reason, service.clock.now())?;
     let newer = newer_version(service, &request, known);
     let refs = match &newer {
-        Some((current, refs)) => {
-            if let Some(details) = event.details.as_object_mut() {
-                details.insert("from_plan_version".to_owned(), request.plan_version.clone().into());
-                details.insert("plan_version".to_owned(), current.version.clone().into());
+        Some(newer) => {
+            repin(tx, &mut request, newer, &mut event).await?;
+            // What was approved was the other version.
+            if service.approval.contains(&request.kind) {
+                request.state = State::Pending;
             }
-            request.pin(current);
-            tx.delete_keys(id, "").await?;
-            // Those of the version before may be of other columns.
-            tx.forget_refs(id).await?;
-            refs
+            &newer.1
         }
         None => &known.refs,
     };
@@ -132,7 +130,11 @@ async fn retry_in(
 
 /// The plan's current version where the request has touched nothing and its subject fits it, and the subject's refs
 /// under it.
-fn newer_version(service: &Service, request: &Request, known: &Reading) -> Option<(Arc<CompiledPlan>, Refs)> {
+pub(super) fn newer_version(
+    service: &Service,
+    request: &Request,
+    known: &Reading,
+) -> Option<(Arc<CompiledPlan>, Refs)> {
     let Some(Availability::Registered(current)) = service.plans.current(&request.plan) else { return None };
     if request.touched || current.compiled.version == request.plan_version {
         return None;
@@ -142,7 +144,81 @@ fn newer_version(service: &Service, request: &Request, known: &Reading) -> Optio
     Some((current.compiled, refs))
 }
 
-async fn finish<T>(tx: Tx, outcome: Result<T, ServiceError>) -> Result<T, ServiceError> {
+/// Gives a request the plan's current version; the event that tells of it gets both.
+pub(super) async fn repin(
+    tx: &mut Tx,
+    request: &mut Request,
+    (current, _): &(Arc<CompiledPlan>, Refs),
+    event: &mut NewEvent,
+) -> Result<(), ServiceError> {
+    if let Some(details) = event.details.as_object_mut() {
+        details.insert("from_plan_version".to_owned(), request.plan_version.clone().into());
+        details.insert("plan_version".to_owned(), current.version.clone().into());
+    }
+    request.pin(current);
+    tx.delete_keys(request.id, "").await?;
+    // Those of the version before may be of other columns.
+    tx.forget_refs(request.id).await?;
+    Ok(())
+}
+
+/// Free text that belongs to a change. It is sealed with the request: no event holds free text.
+pub(super) enum Text {
+    Denial(String),
+    Extension(String),
+}
+
+/// One change of a request, with its event and text, in one transaction.
+///
+/// # Errors
+/// `NotFound`, what `act` refuses, or when the store does not answer.
+pub(super) async fn change(
+    service: &Service,
+    id: Uuid,
+    text: Option<Text>,
+    act: impl FnOnce(&mut Request) -> Result<NewEvent, ServiceError>,
+) -> Result<Reading, ServiceError> {
+    let mut tx = service.store.begin().await?;
+    let outcome = change_in(service, &mut tx, id, text, act).await;
+    let request = finish(tx, outcome).await?;
+    service.watchers.changed(&request);
+    service.wake.notify_one();
+    complete(service, request).await
+}
+
+async fn change_in(
+    service: &Service,
+    tx: &mut Tx,
+    id: Uuid,
+    text: Option<Text>,
+    act: impl FnOnce(&mut Request) -> Result<NewEvent, ServiceError>,
+) -> Result<Request, ServiceError> {
+    let mut request = tx.lock_request(id).await?.ok_or(ServiceError::NotFound)?;
+    let event = act(&mut request)?;
+    if let Some(text) = text {
+        seal(service, tx, id, text).await?;
+    }
+    tx.write(&mut request, vec![event]).await?;
+    Ok(request)
+}
+
+/// Puts a text beside what is sealed with a request.
+async fn seal(service: &Service, tx: &mut Tx, id: Uuid, text: Text) -> Result<(), ServiceError> {
+    const UNREADABLE: ServiceError = ServiceError::Internal("what is sealed with a request cannot be read");
+    let NewSecrets { wrapped_key, confidential } = tx.secrets(id).await?.ok_or(UNREADABLE)?;
+    let data_key = service.vault.unwrap_data_key(&wrapped_key).map_err(|_| UNREADABLE)?;
+    let plain = data_key.open(&confidential, CONFIDENTIAL).map_err(|_| UNREADABLE)?;
+    let mut confidential: Confidential = serde_json::from_slice(&plain).map_err(|_| UNREADABLE)?;
+    match text {
+        Text::Denial(text) => confidential.denial_text = Some(text),
+        Text::Extension(text) => confidential.extension_reason = Some(text),
+    }
+    let plain = serde_json::to_vec(&confidential).map_err(|_| UNREADABLE)?;
+    tx.reseal(id, &data_key.seal(&plain, CONFIDENTIAL)).await?;
+    Ok(())
+}
+
+pub(super) async fn finish<T>(tx: Tx, outcome: Result<T, ServiceError>) -> Result<T, ServiceError> {
     match outcome {
         Ok(done) => {
             tx.commit().await?;

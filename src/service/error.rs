@@ -6,7 +6,7 @@ use super::preview::PreviewError;
 use crate::{
     domain::{
         compile::subject::SubjectFault,
-        request::{InvalidState, Status},
+        request::{InvalidState, Refusal, Status},
     },
     store::StoreError,
 };
@@ -30,7 +30,17 @@ pub enum ServiceError {
     #[error("an open request for this subject exists")]
     Duplicate(Option<Uuid>),
     #[error(transparent)]
-    InvalidState(#[from] InvalidState),
+    Refused(#[from] Refusal),
+    /// Times of an identity check that a submission came with.
+    #[error(transparent)]
+    IdentityCheck(Refusal),
+    /// The approver has seen another version than the one that would be carried out.
+    #[error(
+        "the plan has changed since that preview, to {current}: look at a new one and approve what it shows"
+    )]
+    PlanChanged { current: String },
+    #[error("the subject does not fit the plan's current version: deny the request, or correct the plan")]
+    SubjectDoesNotFit,
     /// Its keys would be destroyed, and the rest could never be found again.
     #[error("what is left of it can no longer be found without its sealed keys, so it must be finished")]
     MustBeFinished(Status),
@@ -41,6 +51,12 @@ pub enum ServiceError {
     /// A bug or damaged data; the text is constant.
     #[error("{0}")]
     Internal(&'static str),
+}
+
+impl From<InvalidState> for ServiceError {
+    fn from(state: InvalidState) -> Self {
+        Self::Refused(Refusal::State(state))
+    }
 }
 
 impl From<PreviewError> for ServiceError {

@@ -14,15 +14,14 @@ use crate::{
         audit::{ChainHead, EventName},
         compile::subject::{check_subject, subject_refs},
         compiled::CompiledPlan,
-        deadline::due_at,
         key::{Key, Tuple},
-        request::{Confidential, Kind, Request, State, StepState, Subject},
+        request::{Answering, Confidential, IdentityCheck, Kind, Request, State, StepState, Subject},
     },
     store::{Inserted, NewSecrets},
 };
 
 /// How far a caller's clock may be ahead; such a `submitted_at` counts as now.
-const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
+pub(super) const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
 
 /// A request as it was asked for.
 pub struct Submission {
@@ -33,6 +32,8 @@ pub struct Submission {
     pub reason: Option<String>,
     /// When the controller received it (GDPR Art. 12(3)); default now.
     pub submitted_at: Option<DateTime<Utc>>,
+    /// Where the person's identity had, or has, to be confirmed (Art. 12(6)).
+    pub identity_check: Option<IdentityCheck>,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -65,7 +66,12 @@ pub async fn submit(
     let plan = &registered.compiled;
     let refs = given_refs(service, plan, &submission.subject)?;
     let mut request = new_request(service, reader, plan, &submission)?;
-    let confidential = Confidential { subject: submission.subject, reason: submission.reason };
+    let confidential = Confidential {
+        subject: submission.subject,
+        reason: submission.reason,
+        denial_text: None,
+        extension_reason: None,
+    };
     let secrets = seal(service, &confidential)?;
     let details =
         json!({ "kind": request.kind.as_str(), "plan": request.plan, "plan_version": request.plan_version });
@@ -161,6 +167,11 @@ fn new_request(
         Some(at) => at.min(now),
         None => now,
     };
+    if let Some(check) = &submission.identity_check {
+        check.validate(now + CLOCK_SKEW).map_err(ServiceError::IdentityCheck)?;
+    }
+    let answering = Answering { identity_check: submission.identity_check.clone(), ..Answering::default() };
+    let waits = service.approval.contains(&submission.kind) || answering.is_suspended();
     Ok(Request {
         id: service.clock.new_id(),
         kind: submission.kind,
@@ -170,9 +181,9 @@ fn new_request(
         created_by: reader.sub.clone(),
         submitted_at,
         created_at: now,
-        due_at: due_at(submitted_at),
         started_at: None,
-        state: State::Approved,
+        state: if waits { State::Pending } else { State::Approved },
+        answering,
         run_at: now,
         attempt: 0,
         strikes: 0,

@@ -2,9 +2,11 @@
 //! [`Service`], built once by the program that wires the parts.
 
 pub mod actions;
+pub mod answering;
 pub mod audit;
 pub mod audit_export;
 pub mod catalogue;
+pub mod decisions;
 pub mod error;
 pub mod execute;
 pub mod intake;
@@ -20,7 +22,7 @@ use tokio::sync::Notify;
 
 use crate::{
     connectors::Connector,
-    domain::{clock::Clock, vault::Vault},
+    domain::{clock::Clock, request::Kind, vault::Vault},
     store::Store,
 };
 use metrics::Metrics;
@@ -38,6 +40,8 @@ pub struct Service {
     pub connectors: Arc<Connectors>,
     pub plans: Registry,
     pub pacing: Pacing,
+    /// The kinds of request that wait for an approver.
+    pub approval: Vec<Kind>,
     pub metrics: Arc<Metrics>,
     /// A request became claimable: workers of this process look at once instead of at their next poll.
     pub wake: Arc<Notify>,

@@ -76,7 +76,7 @@ pub async fn read(service: &Service, reader: &Reader, id: Uuid) -> Result<Readin
 }
 
 /// What became of a request that was read before: as this process was told, or else as the store has it. What is sealed
-/// never changes, and pseudonyms only when the person gets known.
+/// changes only with the answer, and pseudonyms when the person gets known or another version of the plan is pinned.
 ///
 /// # Errors
 /// As [`read`].
@@ -90,11 +90,16 @@ pub async fn refresh(
         Some(told) if told.head.seq >= known.request.head.seq => Request::clone(&told),
         _ => service.store.request(known.request.id).await?.ok_or(ServiceError::NotFound)?,
     };
-    let refs = match known.request.resolved == request.resolved {
+    let same_plan = known.request.plan_version == request.plan_version;
+    let refs = match same_plan && known.request.resolved == request.resolved {
         true => known.refs,
         false => service.store.refs(request.id).await?,
     };
-    Ok(Reading { request, refs, ..known })
+    let confidential = match known.request.answering == request.answering {
+        true => known.confidential,
+        false => unsealed(service, request.id).await?,
+    };
+    Ok(Reading { request, confidential, refs })
 }
 
 /// A page of requests that the reader may see.

@@ -28,8 +28,12 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 3] =
-    [migration!(1, "0001_requests"), migration!(2, "0002_audit"), migration!(3, "0003_plans")];
+const MIGRATIONS: [Migration; 4] = [
+    migration!(1, "0001_requests"),
+    migration!(2, "0002_audit"),
+    migration!(3, "0003_plans"),
+    migration!(4, "0004_answering"),
+];
 
 const JOURNAL: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \
      (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamp NOT NULL)";

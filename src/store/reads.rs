@@ -25,7 +25,7 @@ pub struct RequestFilter {
     pub plan: Option<String>,
     pub external_id: Option<String>,
     pub created_by: Option<String>,
-    /// Open and past its due time, or not.
+    /// Not answered and past its due time, or not.
     pub overdue: Option<bool>,
     /// Due strictly before.
     pub due_before: Option<DateTime<Utc>>,
@@ -65,7 +65,7 @@ pub struct Gauges {
     pub requests: Vec<(Status, i64)>,
     /// Submission of the oldest request that no worker has claimed yet.
     pub oldest_waiting: Option<DateTime<Utc>>,
-    /// Open requests past their due time.
+    /// Requests past their due time whose person was not answered.
     pub overdue: i64,
 }
 
@@ -95,8 +95,8 @@ macro_rules! filtered {
             query = query.filter(requests::due_at.lt(before.naive_utc()));
         }
         query = match $filter.overdue {
-            Some(true) => query.filter(requests::finished_at.is_null().and(requests::due_at.lt($now))),
-            Some(false) => query.filter(requests::finished_at.is_not_null().or(requests::due_at.ge($now))),
+            Some(true) => query.filter(requests::answered_at.is_null().and(requests::due_at.lt($now))),
+            Some(false) => query.filter(requests::answered_at.is_not_null().or(requests::due_at.ge($now))),
             None => query,
         };
         query
@@ -261,7 +261,7 @@ impl Store {
             .select(diesel::dsl::min(requests::created_at));
         let oldest: Option<NaiveDateTime> = on!(&mut held.conn, |c| waiting.get_result(c).await)?;
         let late =
-            requests::table.filter(requests::finished_at.is_null().and(requests::due_at.lt(now))).count();
+            requests::table.filter(requests::answered_at.is_null().and(requests::due_at.lt(now))).count();
         let overdue: i64 = on!(&mut held.conn, |c| late.get_result(c).await)?;
         held.give_back();
         let mut requests: Vec<(Status, i64)> = Status::ALL.iter().map(|status| (*status, 0)).collect();

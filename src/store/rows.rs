@@ -51,6 +51,8 @@ pub(super) struct StateRow {
     steps: String,
     audit_seq: i64,
     audit_hash: String,
+    answering: String,
+    answered_at: Option<NaiveDateTime>,
 }
 
 impl StateRow {
@@ -59,7 +61,7 @@ impl StateRow {
             status: request.status().as_str().to_owned(),
             outcome: request.state.outcome().map(|outcome| outcome.as_str().to_owned()),
             plan_version: request.plan_version.clone(),
-            due_at: request.due_at.naive_utc(),
+            due_at: request.urgency().naive_utc(),
             started_at: request.started_at.map(|at| at.naive_utc()),
             finished_at: request.state.finished_at().map(|at| at.naive_utc()),
             run_at: request.run_at.naive_utc(),
@@ -74,6 +76,8 @@ impl StateRow {
             steps: to_json(&request.steps)?,
             audit_seq: request.head.seq,
             audit_hash: request.head.hash.clone(),
+            answering: to_json(&request.answering)?,
+            answered_at: request.answering.answered.as_ref().map(|answered| answered.at.naive_utc()),
         })
     }
 
@@ -84,6 +88,7 @@ impl StateRow {
             from_text(&Outcome::ALL, Outcome::as_str, self.outcome.as_deref().unwrap_or_default(), "outcome")
         };
         Ok(match from_text(&Status::ALL, Status::as_str, &self.status, "status")? {
+            Status::Pending => State::Pending,
             Status::Approved => State::Approved,
             Status::InProgress => State::InProgress { error, cancelled_by },
             Status::Paused => State::Paused { error: error.ok_or_else(|| unreadable("error"))? },
@@ -93,6 +98,7 @@ impl StateRow {
                 outcome: outcome()?,
                 error: error.ok_or_else(|| unreadable("error"))?,
             },
+            Status::Denied => State::Denied { finished_at: finished_at()?, outcome: outcome()? },
             Status::Cancelled => State::Cancelled { finished_at: finished_at()?, outcome: outcome()? },
         })
     }
@@ -134,7 +140,7 @@ impl RequestRow {
             epoch: self.epoch,
             lease_until: self.lease_until.map(|at| at.and_utc()),
             plan_version: row.plan_version,
-            due_at: row.due_at.and_utc(),
+            answering: from_json(&row.answering)?,
             started_at: row.started_at.map(|at| at.and_utc()),
             run_at: row.run_at.and_utc(),
             attempt: row.attempt,

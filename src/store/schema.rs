@@ -31,6 +31,8 @@ diesel::table! {
         steps -> Text,
         audit_seq -> BigInt,
         audit_hash -> Text,
+        answering -> Text,
+        answered_at -> Nullable<Timestamp>,
     }
 }
 

@@ -82,6 +82,30 @@ impl Tx {
         Ok(other.map_or(Inserted::Ok, Inserted::Duplicate))
     }
 
+    /// The wrapped data key of a request and what is sealed under it, as this transaction sees them.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn secrets(&mut self, id: Uuid) -> Result<Option<NewSecrets>, StoreError> {
+        let query = request_secrets::table
+            .find(id.to_string())
+            .select((request_secrets::wrapped_key, request_secrets::confidential));
+        let row: Option<(Vec<u8>, Vec<u8>)> =
+            on!(self.conn().await?, |c| query.get_result(c).await.optional())?;
+        Ok(row.map(|(wrapped_key, confidential)| NewSecrets { wrapped_key, confidential }))
+    }
+
+    /// Replaces what is sealed with a request.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn reseal(&mut self, id: Uuid, confidential: &[u8]) -> Result<(), StoreError> {
+        let replace = diesel::update(request_secrets::table.find(id.to_string()))
+            .set(request_secrets::confidential.eq(confidential));
+        on!(self.conn().await?, |c| replace.execute(c).await)?;
+        Ok(())
+    }
+
     /// Makes a request the open one of its kind, plan and person; `Some` is the other request that is it already,
     /// and then nothing was taken. Needed again when a `retry` opens a request that had ended.
     ///

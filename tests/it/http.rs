@@ -1,6 +1,8 @@
 //! The REST API over real HTTP, on both stores.
 
+mod answering;
 mod audit;
+mod deciding;
 mod documents;
 mod lists;
 mod protocol;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Kind, Request, State, StepState, StepStatus};
+use super::{Answering, Kind, Request, State, StepState, StepStatus};
 use crate::domain::{audit::ChainHead, clock::Clock};
 
 impl Request {
@@ -18,7 +18,7 @@ impl Request {
             created_by: "alice".to_owned(),
             submitted_at: now,
             created_at: now,
-            due_at: now,
+            answering: Answering::default(),
             started_at: None,
             state: State::Approved,
             run_at: now,

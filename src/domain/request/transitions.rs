@@ -45,16 +45,17 @@ impl Request {
                 self.run_at = now;
                 Ok(Cancelled::Asked)
             }
-            State::Approved | State::InProgress { .. } | State::Paused { .. } => {
+            State::Pending | State::Approved | State::InProgress { .. } | State::Paused { .. } => {
                 let details = json!({ "reason_given": with_reason == WithReason::Given });
                 let event = self.event(EventName::RequestCancelled, actor, details);
                 let outcome = if self.touched { Outcome::Partial } else { Outcome::NothingDone };
                 self.state = State::Cancelled { finished_at: now, outcome };
                 Ok(Cancelled::AtOnce(event))
             }
-            State::Completed { .. } | State::Failed { .. } | State::Cancelled { .. } => {
-                Err(InvalidState { status: self.status(), action: "cancelled" })
-            }
+            State::Completed { .. }
+            | State::Failed { .. }
+            | State::Denied { .. }
+            | State::Cancelled { .. } => Err(InvalidState { status: self.status(), action: "cancelled" }),
         }
     }
 
@@ -156,14 +157,16 @@ mod tests {
         RunError { code: RunCode::Internal, detail: String::new(), connection: None, step: None, cause: None }
     }
 
-    fn every_state() -> [State; 6] {
+    fn every_state() -> [State; 8] {
         let (finished_at, outcome) = (Clock.now(), Outcome::NothingDone);
         [
+            State::Pending,
             State::Approved,
             State::InProgress { error: None, cancelled_by: None },
             State::Paused { error: error() },
             State::Completed { finished_at, outcome },
             State::Failed { finished_at, outcome, error: error() },
+            State::Denied { finished_at, outcome },
             State::Cancelled { finished_at, outcome },
         ]
     }
@@ -200,7 +203,8 @@ mod tests {
     /// Its step is under way, so a commit may be there that nobody booked: the next worker looks first.
     #[test]
     fn what_may_be_missing_is_booked_before_a_cancellation() {
-        for state in every_state().into_iter().filter(|state| !state.status().is_end()) {
+        let at_work = |state: &State| !state.status().is_end() && *state != State::Pending;
+        for state in every_state().into_iter().filter(at_work) {
             for (touched, status, at_once) in [
                 (true, StepStatus::InProgress, false),
                 (false, StepStatus::InProgress, true),

@@ -34,6 +34,10 @@ impl Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     Submit,
+    /// Approve or deny.
+    Decide,
+    /// All that concerns the month: identity check, extension, answer.
+    Answer,
     Cancel,
     Retry,
     Preview,
@@ -49,7 +53,10 @@ impl Operation {
         use Role::{Admin, Approver, Auditor, Service};
         match self {
             Self::Submit => &[Admin, Service],
-            Self::Cancel | Self::Retry | Self::Preview => &[Admin],
+            Self::Answer | Self::Cancel | Self::Retry => &[Admin],
+            // An approval quotes what the preview showed.
+            Self::Preview => &[Admin],
+            Self::Decide => &[Approver],
             Self::ReadRequests => &[Admin, Approver, Auditor, Service],
             // No plan is a service's own.
             Self::ReadPlans => &[Admin, Approver, Auditor],

@@ -27,7 +27,7 @@ const PARAMETERS: [&str; 10] =
         ("outcome" = Option<String>, Query, description = "Several, comma-separated"),
         ("plan" = Option<String>, Query, description = "The plan's name"),
         ("external_id" = Option<String>, Query, description = "Exactly this"),
-        ("overdue" = Option<bool>, Query, description = "Open and past the due time, or not"),
+        ("overdue" = Option<bool>, Query, description = "Not answered and past the due time, or not"),
         ("due_before" = Option<String>, Query, description = "RFC 3339"),
         ("sort" = Option<String>, Query, description = "`-created_at` (default) or `due_at`"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Default 50"),
@@ -90,7 +90,7 @@ fn position(reading: &Reading, sort: Sort) -> Position {
     let request = &reading.request;
     let at = match sort {
         Sort::Created => request.created_at,
-        Sort::Due => request.due_at,
+        Sort::Due => request.urgency(),
     };
     Position { at, id: request.id }
 }

@@ -1,6 +1,8 @@
-//! Requests: submit, list, read, wait, cancel, retry.
+//! Requests: submit, list, read, wait; decide on, cancel, retry; and the month in which the person is answered.
 
 pub mod act;
+pub mod answering;
+pub mod decide;
 pub mod list;
 pub mod read;
 pub mod shape;

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         audit::timestamp,
         deadline::days_left,
-        request::{Request, RunError, Status, StepState, StepStatus},
+        request::{IdentityCheck, Request, RunError, Status, StepState, StepStatus},
     },
     service::readings::{Reader, Reading},
 };
@@ -35,6 +35,78 @@ pub struct SubmitBody {
     /// When the controller received it (GDPR Art. 12(3)); default now, never in the future.
     #[schema(format = DateTime)]
     submitted_at: Option<String>,
+    identity_check: Option<IdentityCheckBody>,
+}
+
+/// How it is made sure that the person is who they say (GDPR Art. 12(6)).
+#[derive(Serialize, ToSchema)]
+pub struct IdentityCheckBody {
+    /// A word of the house: small letters, digits and underscores.
+    #[schema(max_length = 40, example = "callback")]
+    method: String,
+    #[schema(format = DateTime)]
+    requested_at: String,
+    /// Null until then: the month does not run, and nothing is done.
+    #[schema(format = DateTime)]
+    confirmed_at: Option<String>,
+}
+
+/// An approval, of what a preview has shown.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
+pub struct ApproveBody {
+    /// As the preview has it; refused when the plan has changed since.
+    #[schema(example = "sha256:…")]
+    plan_version: String,
+    /// Not kept as text: no event holds free text.
+    #[schema(max_length = 2000)]
+    note: Option<String>,
+}
+
+/// A denial.
+#[derive(Serialize, ToSchema)]
+pub struct DenialBody {
+    /// `suspected_fraud`, `identity_not_verified`, `no_match`, `not_covered`, `excessive` or `other`.
+    #[schema(example = "identity_not_verified")]
+    reason: &'static str,
+    /// For the answer to the person; null for auditors.
+    #[schema(max_length = 2000)]
+    text: Option<String>,
+}
+
+/// Asks for a longer month (GDPR Art. 12(3)).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
+pub struct ExtendBody {
+    #[schema(minimum = 1, maximum = 2)]
+    months: u32,
+    /// For the answer to the person.
+    #[schema(max_length = 2000)]
+    reason: String,
+    /// When the person was told of it.
+    #[schema(format = DateTime)]
+    subject_informed_at: Option<String>,
+}
+
+/// A longer month (GDPR Art. 12(3)).
+#[derive(Serialize, ToSchema)]
+pub struct ExtensionBody {
+    months: u32,
+    /// Null for auditors.
+    reason: Option<String>,
+    /// When the person was told of it.
+    #[schema(format = DateTime)]
+    subject_informed_at: Option<String>,
+}
+
+/// When and how the person was told what became of their request.
+#[derive(Serialize, ToSchema)]
+pub struct AnsweredBody {
+    #[schema(format = DateTime)]
+    at: String,
+    /// `email`, `letter`, `portal`, `phone`, `in_person` or `other`.
+    #[schema(example = "email")]
+    channel: &'static str,
 }
 
 /// Why somebody acts. Not kept as text: no event holds free text.
@@ -59,7 +131,7 @@ pub struct RequestItem {
     id: Uuid,
     #[schema(example = "erasure")]
     kind: &'static str,
-    /// `approved`, `in_progress`, `paused`, `completed`, `failed` or `cancelled`.
+    /// `pending`, `approved`, `in_progress`, `paused`, `completed`, `failed`, `denied` or `cancelled`.
     status: &'static str,
     plan: PlanRef,
     /// Null for auditors.
@@ -85,6 +157,11 @@ pub struct RequestItem {
     next_attempt_at: Option<String>,
     error: Option<ErrorBody>,
     created_by: String,
+    identity_check: Option<IdentityCheckBody>,
+    extension: Option<ExtensionBody>,
+    denial: Option<DenialBody>,
+    /// Null until the person was told.
+    answered: Option<AnsweredBody>,
     /// `done`, `done_with_exceptions`, `no_match`, `partial` or `nothing_done`; null until an end.
     outcome: Option<&'static str>,
     pub links: Links,
@@ -105,14 +182,16 @@ struct SubjectRef {
     r#ref: String,
 }
 
-/// One calendar month after `submitted_at` (GDPR Art. 12(3)).
+/// When the person must have been answered: one calendar month after `submitted_at` or the confirmed identity, and
+/// by what it was extended (GDPR Art. 12(3)).
 #[derive(Serialize, ToSchema)]
 struct Deadline {
+    /// Null while an identity waits to be confirmed.
     #[schema(format = DateTime)]
-    due_at: String,
+    due_at: Option<String>,
     /// Whole days, rounded down; negative once the time is over.
-    days_left: i64,
-    /// Open, and the time is over.
+    days_left: Option<i64>,
+    /// Not answered, and the time is over, whatever the status.
     overdue: bool,
     extended: bool,
 }
@@ -178,6 +257,7 @@ pub fn whole(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestB
 pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestItem {
     let request = &reading.request;
     let confidential = reading.confidential.as_ref().filter(|_| reader.sees_identities(request));
+    let answering = &request.answering;
     let own = format!("/v1/requests/{}", request.id);
     RequestItem {
         id: request.id,
@@ -198,18 +278,40 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
         started_at: request.started_at.map(timestamp),
         finished_at: request.state.finished_at().map(timestamp),
         deadline: Deadline {
-            due_at: timestamp(request.due_at),
-            days_left: days_left(request.due_at, now),
-            overdue: !request.status().is_end() && request.due_at < now,
-            extended: false,
+            due_at: request.due_at().map(timestamp),
+            days_left: request.due_at().map(|due| days_left(due, now)),
+            overdue: request.is_overdue(now),
+            extended: answering.extension.is_some(),
         },
         progress: progress(request),
         attempt: request.attempt,
         next_attempt_at: request.next_attempt_at().map(timestamp),
         error: request.state.error().map(error),
         created_by: request.created_by.clone(),
+        identity_check: answering.identity_check.as_ref().map(identity_check),
+        extension: answering.extension.as_ref().map(|extension| ExtensionBody {
+            months: extension.months,
+            reason: confidential.and_then(|confidential| confidential.extension_reason.clone()),
+            subject_informed_at: extension.subject_informed_at.map(timestamp),
+        }),
+        denial: answering.denial.map(|reason| DenialBody {
+            reason: reason.as_str(),
+            text: confidential.and_then(|confidential| confidential.denial_text.clone()),
+        }),
+        answered: answering
+            .answered
+            .as_ref()
+            .map(|answered| AnsweredBody { at: timestamp(answered.at), channel: answered.channel.as_str() }),
         outcome: request.state.outcome().map(|outcome| outcome.as_str()),
         links: Links { events: format!("{own}/events"), self_: own },
+    }
+}
+
+fn identity_check(check: &IdentityCheck) -> IdentityCheckBody {
+    IdentityCheckBody {
+        method: check.method.clone(),
+        requested_at: timestamp(check.requested_at),
+        confirmed_at: check.confirmed_at.map(timestamp),
     }
 }
 

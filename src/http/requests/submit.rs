@@ -2,7 +2,7 @@
 
 use actix_web::http::{StatusCode, header};
 
-use super::{MAX_NAME, MAX_REASON, answer, kind, shape, subject};
+use super::{MAX_NAME, MAX_REASON, answer, answering::identity_check, kind, shape, subject};
 use crate::{
     http::{
         body::Fields,
@@ -65,6 +65,7 @@ fn parse(mut fields: Fields, idempotency: Option<Idempotency>) -> Result<Submiss
         external_id: fields.optional_text("external_id", MAX_NAME),
         reason: fields.optional_text("reason", MAX_REASON),
         submitted_at: fields.optional_time("submitted_at"),
+        identity_check: fields.optional_part("identity_check", identity_check),
         idempotency,
     };
     fields.end()?;

@@ -100,13 +100,17 @@ async fn what_is_not_there_is_not_found() {
                 .await
                 .problem(404, "not_found");
         }
-        // No such operations yet.
-        for action in ["approve", "deny", "extend"] {
-            app.admin()
-                .post(&format!("/v1/requests/{id}/{action}"), &json!({}))
-                .await
-                .problem(404, "not_found");
+        let at = "2026-01-01T00:00:00Z";
+        for (action, body) in [
+            ("identity_check", json!({ "method": "callback", "requested_at": at })),
+            ("extend", json!({ "months": 1, "reason": "many systems" })),
+            ("answered", json!({ "at": at, "channel": "email" })),
+        ] {
+            let path = format!("/v1/requests/{id}/{action}");
+            app.admin().post(&path, &body).await.problem(404, "not_found");
         }
+        // No such operation yet.
+        app.admin().get(&format!("/v1/requests/{id}/export")).await.problem(404, "not_found");
     }
 }
 

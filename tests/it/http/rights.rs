@@ -6,11 +6,16 @@ use super::{app, apps};
 use crate::support::app::{Reply, TestApp, User};
 
 /// Every operation, and whether admin, approver, auditor and service may use it.
-const TABLE: [(&str, &str, [bool; 4]); 14] = [
+const TABLE: [(&str, &str, [bool; 4]); 19] = [
     ("POST", "/v1/requests", [true, false, false, true]),
     ("GET", "/v1/requests", [true, true, true, true]),
     ("GET", "/v1/requests/{id}", [true, true, true, true]),
     ("GET", "/v1/requests/{id}/events", [true, true, true, true]),
+    ("POST", "/v1/requests/{id}/approve", [false, true, false, false]),
+    ("POST", "/v1/requests/{id}/deny", [false, true, false, false]),
+    ("POST", "/v1/requests/{id}/identity_check", [true, false, false, false]),
+    ("POST", "/v1/requests/{id}/extend", [true, false, false, false]),
+    ("POST", "/v1/requests/{id}/answered", [true, false, false, false]),
     ("POST", "/v1/requests/{id}/cancel", [true, false, false, false]),
     ("POST", "/v1/requests/{id}/retry", [true, false, false, false]),
     ("GET", "/v1/plans", [true, true, true, false]),

@@ -1,7 +1,7 @@
 //! `POST /v1/requests`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rightful::domain::{audit::timestamp, clock::Clock, deadline::due_at};
+use rightful::domain::{audit::timestamp, clock::Clock, deadline::after_months};
 use serde_json::{Value, json};
 
 use super::{app, apps};
@@ -63,7 +63,7 @@ async fn a_submission_is_answered_with_the_whole_request() {
                     "steps_total": 3, "steps_done": 0, "rows_matched": null, "rows_affected": 0, "percent": 0,
                 },
                 "attempt": 0, "next_attempt_at": null, "error": null, "steps": steps, "created_by": "alice",
-                "outcome": null,
+                "identity_check": null, "extension": null, "denial": null, "answered": null, "outcome": null,
                 "links": { "self": format!("/v1/requests/{id}"), "events": format!("/v1/requests/{id}/events") },
             })
         );
@@ -153,7 +153,7 @@ async fn optional_members_may_be_null_and_a_clock_may_be_a_little_ahead() {
     let request = app.admin().post(PATH, &body).await.ok();
     let submitted_at = time(&request["submitted_at"]);
     assert!(submitted_at <= Clock.now(), "counts as now");
-    assert_eq!(time(&request["deadline"]["due_at"]), due_at(submitted_at));
+    assert_eq!(time(&request["deadline"]["due_at"]), after_months(submitted_at, 1));
     assert_eq!(request["deadline"]["overdue"], false);
 }
 

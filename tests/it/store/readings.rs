@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use rightful::{
     domain::{
         clock::Clock,
-        request::{Kind, Outcome, Status},
+        request::{IdentityCheck, Kind, Outcome, State, Status},
     },
     store::{Page, RequestFilter, Sort, Store},
 };
@@ -24,7 +24,6 @@ async fn filters_find_what_they_name() {
         let store = &fresh.store;
         let mut late = new_request();
         late.submitted_at = Clock.now() - TimeDelta::days(40);
-        late.due_at = Clock.now() - TimeDelta::days(9);
         late.external_id = None;
         let late = insert(store, late, &[]).await;
         let mut other = new_request();
@@ -33,21 +32,32 @@ async fn filters_find_what_they_name() {
         let other = insert(store, other, &[]).await;
         let ended = insert(store, new_request(), &[]).await;
         cancel(store, ended.id).await;
+        let mut waiting = new_request();
+        waiting.submitted_at = late.submitted_at;
+        waiting.state = State::Pending;
+        waiting.answering.identity_check = Some(IdentityCheck {
+            method: "callback".to_owned(),
+            requested_at: late.submitted_at,
+            confirmed_at: None,
+        });
+        let waiting = insert(store, waiting, &[]).await;
 
         let newest = |filter| ids(store, filter, Sort::Created);
         let all = RequestFilter::default;
-        assert_eq!(newest(all()).await, [ended.id, other.id, late.id]);
-        assert_eq!(ids(store, all(), Sort::Due).await[0], late.id);
+        assert_eq!(newest(all()).await, [waiting.id, ended.id, other.id, late.id]);
+        let by_due = ids(store, all(), Sort::Due).await;
+        assert_eq!((by_due[0], by_due[3]), (late.id, waiting.id));
         let statuses = vec![Status::Cancelled, Status::Failed];
         assert_eq!(newest(RequestFilter { status: statuses, ..all() }).await, [ended.id]);
-        assert_eq!(newest(RequestFilter { kind: vec![Kind::Erasure], ..all() }).await.len(), 3);
+        assert_eq!(newest(RequestFilter { kind: vec![Kind::Erasure], ..all() }).await.len(), 4);
         let outcomes = vec![Outcome::NothingDone];
         assert_eq!(newest(RequestFilter { outcome: outcomes, ..all() }).await, [ended.id]);
         assert_eq!(newest(RequestFilter { plan: Some("newsletter".into()), ..all() }).await, [other.id]);
-        assert_eq!(newest(RequestFilter { external_id: Some("ZD-1".into()), ..all() }).await.len(), 2);
+        assert_eq!(newest(RequestFilter { external_id: Some("ZD-1".into()), ..all() }).await.len(), 3);
         assert_eq!(newest(RequestFilter { created_by: Some("bob".into()), ..all() }).await, [other.id]);
         assert_eq!(newest(RequestFilter { overdue: Some(true), ..all() }).await, [late.id]);
-        assert_eq!(newest(RequestFilter { overdue: Some(false), ..all() }).await, [ended.id, other.id]);
+        let in_time = newest(RequestFilter { overdue: Some(false), ..all() }).await;
+        assert_eq!(in_time, [waiting.id, ended.id, other.id]);
         let soon = Some(Clock.now() + TimeDelta::days(1));
         assert_eq!(newest(RequestFilter { due_before: soon, ..all() }).await, [late.id]);
     }
@@ -69,7 +79,7 @@ async fn pages_join_without_gap_or_overlap_also_when_times_are_equal() {
                 let page = Page { limit: 4, sort, after };
                 let items = store.list(&RequestFilter::default(), &page).await.unwrap();
                 let Some(last) = items.last() else { break };
-                after = Some((if sort == Sort::Created { last.created_at } else { last.due_at }, last.id));
+                after = Some((if sort == Sort::Created { last.created_at } else { last.urgency() }, last.id));
                 seen.extend(items.into_iter().map(|request| request.id));
             }
             assert_eq!(seen, ids(store, RequestFilter::default(), sort).await);
@@ -89,7 +99,6 @@ async fn gauges_count_every_status() {
 
         let mut late = new_request();
         late.submitted_at = Clock.now() - TimeDelta::days(40);
-        late.due_at = Clock.now() - TimeDelta::days(9);
         let late = insert(store, late, &[]).await;
         let ended = insert(store, new_request(), &[]).await;
         cancel(store, ended.id).await;

@@ -7,8 +7,7 @@ use rightful::{
     domain::{
         audit::{ChainHead, EventName},
         clock::Clock,
-        deadline::due_at,
-        request::{Kind, Outcome, Request, RunCode, RunError, State, StepState, StepStatus},
+        request::{Answering, Kind, Outcome, Request, RunCode, RunError, State, StepState, StepStatus},
     },
     store::{Inserted, NewSecrets, Store},
 };
@@ -29,7 +28,7 @@ pub fn new_request() -> Request {
         created_by: "alice".to_owned(),
         submitted_at,
         created_at: now,
-        due_at: due_at(submitted_at),
+        answering: Answering::default(),
         started_at: None,
         state: State::Approved,
         run_at: now,

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use rightful::{
     connectors::{Connector, sql::SqlConnector},
-    domain::{clock::Clock, vault::Vault},
+    domain::{clock::Clock, request::Kind, vault::Vault},
     http::{
         Options, Running,
         auth::{KeySource, Settings},
@@ -75,7 +75,16 @@ impl TestApp {
         Self::with_keys(store, KeySource::Hmac { secret: SECRET.to_vec() }).await
     }
 
+    /// Where every request waits for an approver.
+    pub async fn with_approval(store: TestStore) -> Self {
+        Self::of(store, KeySource::Hmac { secret: SECRET.to_vec() }, Kind::ALL.to_vec()).await
+    }
+
     pub async fn with_keys(store: TestStore, keys: KeySource) -> Self {
+        Self::of(store, keys, Vec::new()).await
+    }
+
+    async fn of(store: TestStore, keys: KeySource, approval: Vec<Kind>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut file =
             diesel::SqliteConnection::establish(folder.path().join("shop.db").to_str().unwrap()).unwrap();
@@ -90,12 +99,12 @@ impl TestApp {
             connectors: Arc::new(shop(&folder.path().join("shop.db"))),
             plans: Registry::default(),
             pacing: Pacing::default(),
+            approval,
             metrics: Arc::new(Metrics::default()),
             wake: Arc::new(Notify::new()),
             watchers: Watchers::default(),
         });
-        let loaded = service.plans.load(&service, &plans).await.unwrap();
-        assert!(!loaded.is_refused(), "{:?}", loaded.faults);
+        load(&service, &plans).await;
         let running = serve(Arc::clone(&service), options(keys)).await.unwrap();
         Self {
             base: format!("http://{}", running.address),
@@ -107,6 +116,13 @@ impl TestApp {
             running: Some(running),
             worker: None,
         }
+    }
+
+    /// Registers another version of the plan.
+    pub async fn change_plan(&self, plan: &str) {
+        let plans = self.folder.path().join("plans");
+        std::fs::write(plans.join("customer.yaml"), plan).unwrap();
+        load(&self.service, &plans).await;
     }
 
     /// Starts a worker in this process.
@@ -161,6 +177,11 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         self.stop.send_replace(true);
     }
+}
+
+async fn load(service: &Service, plans: &Path) {
+    let loaded = service.plans.load(service, plans).await.unwrap();
+    assert!(!loaded.is_refused(), "{:?}", loaded.faults);
 }
 
 fn options(keys: KeySource) -> Options {

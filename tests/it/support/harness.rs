@@ -73,6 +73,7 @@ impl Harness {
             connectors: Arc::new(connectors),
             plans: Registry::default(),
             pacing,
+            approval: Vec::new(),
             metrics: Arc::new(Metrics::default()),
             wake: Arc::new(Notify::new()),
             watchers: Watchers::default(),
@@ -103,6 +104,7 @@ impl Harness {
             external_id: None,
             reason: None,
             submitted_at: None,
+            identity_check: None,
             idempotency: None,
         };
         match submit(&self.service, &alice(), submission).await.expect("accepted") {
