@@ -9,7 +9,7 @@ use super::{Failure, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
-    service::{Service, registry::Loaded},
+    service::{Service, registry::Loaded, reminders},
     worker,
 };
 
@@ -34,6 +34,7 @@ pub(super) struct Serving {
     plans: Option<PathBuf>,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
+    reminders: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -65,7 +66,9 @@ impl Serving {
             let name = format!("worker:{}-{}", config::host_name(), std::process::id());
             tokio::spawn(async move { worker::run(service, &name, stopped).await.map_err(|e| e.to_string()) })
         });
-        Ok((Self { service, address: http.address, plans, http, worker, stop }, loaded))
+        let reminders =
+            (role != Role::Api).then(|| tokio::spawn(reminders::run(service.clone(), stop.subscribe())));
+        Ok((Self { service, address: http.address, plans, http, worker, reminders, stop }, loaded))
     }
 
     /// Reads the plan files again; a refused load leaves what was registered before.
@@ -98,6 +101,9 @@ impl Serving {
                 }
             };
             let (http, worker) = tokio::join!(self.http.stop(), worker);
+            if let Some(reminders) = self.reminders {
+                reminders.await.map_err(|error| error.to_string())?;
+            }
             http.map_err(|error| error.to_string()).and(worker)
         };
         match tokio::time::timeout(SHUTDOWN, end).await {

@@ -25,6 +25,7 @@ pub enum EventName {
     RequestDenied,
     RequestExtended,
     RequestAnswered,
+    RequestReminded,
     RequestCancelled,
     RequestStarted,
     RequestPaused,
@@ -43,13 +44,14 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
         Self::RequestDenied,
         Self::RequestExtended,
         Self::RequestAnswered,
+        Self::RequestReminded,
         Self::RequestCancelled,
         Self::RequestStarted,
         Self::RequestPaused,
@@ -76,6 +78,7 @@ impl EventName {
             Self::RequestDenied => "request.denied",
             Self::RequestExtended => "request.extended",
             Self::RequestAnswered => "request.answered",
+            Self::RequestReminded => "request.reminded",
             Self::RequestCancelled => "request.cancelled",
             Self::RequestStarted => "request.started",
             Self::RequestPaused => "request.paused",

@@ -11,6 +11,7 @@ use super::audit::{ChainHead, EventName, NewEvent};
 
 mod answering;
 mod approval;
+pub mod letter;
 mod progress;
 mod rest;
 #[cfg(test)]
@@ -18,7 +19,7 @@ mod sample;
 mod state;
 mod transitions;
 
-pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck};
+pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, SOON};
 pub use approval::{DenialReason, Refusal};
 pub use state::{Disposition, Outcome, RunCode, RunError, State, Status};
 pub use transitions::{Cancelled, WithReason};

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     service::Service,
-    store::{Gauges, StoreError},
+    store::{Counts, StoreError},
 };
 
 /// A worker polls about four times a second, and backs off to 5 s while the store does not answer.
@@ -75,10 +75,10 @@ async fn not_ready(service: &Service, has_worker: bool) -> Option<&'static str> 
 )]
 pub async fn metrics(api: web::Data<Api>) -> Answer {
     let service = api.service.clone();
-    let gauges = api.runtime.spawn(async move { service.store.gauges().await }).await;
-    let Ok(gauges) = gauges else { return Err(Problem::internal("reading the gauges ended early")) };
+    let counts = api.runtime.spawn(async move { service.store.counts(None).await }).await;
+    let Ok(counts) = counts else { return Err(Problem::internal("counting the requests ended early")) };
     let mut text = String::new();
-    let encoded = encode_gauges(&mut text, &api.service, gauges).and_then(|()| api.metrics.encode(&mut text));
+    let encoded = encode_counts(&mut text, &api.service, counts).and_then(|()| api.metrics.encode(&mut text));
     encoded
         .and_then(|()| prometheus_client::encoding::text::encode_eof(&mut text))
         .map_err(|_| Problem::internal("a metric cannot be written"))?;
@@ -93,22 +93,25 @@ struct StatusLabel {
 }
 
 /// What the store says, read anew for every scrape; left out but for `rightful_store_up 0` when it does not answer.
-fn encode_gauges(text: &mut String, service: &Service, gauges: Result<Gauges, StoreError>) -> fmt::Result {
+fn encode_counts(text: &mut String, service: &Service, counts: Result<Counts, StoreError>) -> fmt::Result {
     let mut registry = Registry::with_prefix("rightful");
     let up = Gauge::<i64>::default();
-    up.set(i64::from(gauges.is_ok()));
+    up.set(i64::from(counts.is_ok()));
     registry.register("store_up", "1 while the store answers", up);
-    if let Ok(gauges) = gauges {
+    if let Ok(counts) = counts {
         let requests = Family::<StatusLabel, Gauge>::default();
-        for (status, count) in &gauges.requests {
+        for (status, count) in &counts.requests {
             requests.get_or_create(&StatusLabel { status: status.as_str() }).set(*count);
         }
         registry.register("requests", "Requests by status", requests);
         let overdue = Gauge::<i64>::default();
-        overdue.set(gauges.overdue);
+        overdue.set(counts.overdue);
+        let due_soon = Gauge::<i64>::default();
+        due_soon.set(counts.due_soon);
+        registry.register("requests_due_soon", "Unanswered requests that are due within 7 days", due_soon);
         registry.register("requests_overdue", "Unanswered requests past their due time", overdue);
         let waiting = Gauge::<i64>::default();
-        waiting.set(gauges.oldest_waiting.map_or(0, |at| (service.clock.now() - at).num_seconds().max(0)));
+        waiting.set(counts.oldest_waiting.map_or(0, |at| (service.clock.now() - at).num_seconds().max(0)));
         registry.register(
             "oldest_waiting_seconds",
             "Age of the oldest request that no worker took yet",

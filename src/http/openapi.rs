@@ -30,6 +30,7 @@ pub struct ProblemAnswer(ProblemBody);
         requests::submit::submit, requests::list::list, requests::read::read, requests::read::events,
         requests::decide::approve, requests::decide::deny, requests::act::cancel, requests::act::retry,
         requests::answering::check_identity, requests::answering::extend, requests::answering::answered,
+        requests::answering::draft, requests::list::summary, requests::list::search,
         plans::list, plans::read, plans::version, plans::preview,
         audit::list, audit::search, audit::export, audit::verify,
         health::alive, health::ready, health::metrics, docs::yaml, docs::page,

@@ -64,6 +64,8 @@ table! {
     token {
         POST "/v1/requests" Submit => submit::submit;
         GET "/v1/requests" ReadRequests => list::list;
+        GET "/v1/requests/summary" ReadRequests => list::summary;
+        POST "/v1/requests/search" ReadRequests => list::search;
         GET "/v1/requests/{id}" ReadRequests => read::read;
         GET "/v1/requests/{id}/events" ReadRequests => read::events;
         POST "/v1/requests/{id}/approve" Decide => decide::approve;
@@ -73,6 +75,7 @@ table! {
         POST "/v1/requests/{id}/identity_check" Answer => answering::check_identity;
         POST "/v1/requests/{id}/extend" Answer => answering::extend;
         POST "/v1/requests/{id}/answered" Answer => answering::answered;
+        GET "/v1/requests/{id}/answer" DraftAnswer => answering::draft;
         GET "/v1/plans" ReadPlans => plans::list;
         GET "/v1/plans/{plan}" ReadPlans => plans::read;
         GET "/v1/plans/{plan}/versions/{version}" ReadPlans => plans::version;

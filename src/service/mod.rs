@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod preview;
 pub mod readings;
 pub mod registry;
+pub mod reminders;
 pub mod watchers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

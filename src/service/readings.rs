@@ -8,9 +8,9 @@ use super::{Service, error::ServiceError};
 use crate::{
     domain::{
         audit::Event,
-        request::{Confidential, Request},
+        request::{Confidential, InvalidState, Request, letter},
     },
-    store::{Page, RequestFilter, Whole},
+    store::{Counts, Page, RequestFilter, Whole},
 };
 
 /// The place under which subject and reason are sealed.
@@ -131,6 +131,25 @@ pub async fn list(
         request,
     };
     Ok(requests.into_iter().map(reading).collect())
+}
+
+/// How many requests the reader may see, of what.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn counts(service: &Service, reader: &Reader) -> Result<Counts, ServiceError> {
+    let own = (!reader.every_request).then_some(reader.sub.as_str());
+    Ok(service.store.counts(own).await?)
+}
+
+/// A draft of the answer to the person.
+///
+/// # Errors
+/// Before the request has ended.
+pub async fn letter(service: &Service, reader: &Reader, id: Uuid) -> Result<String, ServiceError> {
+    let Reading { request, confidential, .. } = read(service, reader, id).await?;
+    let open = InvalidState { status: request.status(), action: "answered" };
+    letter::draft(&request, confidential.as_ref()).ok_or_else(|| open.into())
 }
 
 /// The audit events of one request after `after_seq`, oldest first.

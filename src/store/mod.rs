@@ -8,6 +8,7 @@
 
 mod claim;
 mod conn;
+mod counts;
 mod error;
 mod event_columns;
 mod events;
@@ -28,10 +29,11 @@ mod tx_keys;
 use std::sync::Arc;
 
 pub use claim::{Claimed, Claims};
+pub use counts::Counts;
 pub use error::StoreError;
 pub use events::{EventFilter, EventOrder, EventPage};
 pub use plans::{NewPlan, PlanVersion};
-pub use reads::{Gauges, Page, RequestFilter, Sort, Whole};
+pub use reads::{Page, RequestFilter, Sort, Whole};
 pub use snapshot::{Head, Snapshot};
 pub use submission::{Inserted, NewSecrets};
 pub use tx::{Saved, Tx};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use futures::try_join;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     conn::{on, read, shared},
-    rows::{RequestRow, from_text, utc, uuid},
+    rows::{RequestRow, uuid},
     schema::{idempotency_keys, request_refs, request_secrets, requests},
 };
 use crate::domain::request::{Kind, Outcome, Request, Status};
@@ -27,6 +27,8 @@ pub struct RequestFilter {
     pub created_by: Option<String>,
     /// Not answered and past its due time, or not.
     pub overdue: Option<bool>,
+    /// Of a person: that one of these pseudonyms is known of.
+    pub subject_refs: Option<Vec<String>>,
     /// Due strictly before.
     pub due_before: Option<DateTime<Utc>>,
 }
@@ -58,17 +60,6 @@ pub struct Whole {
     pub refs: Vec<(String, String)>,
 }
 
-/// What the metrics show of the queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gauges {
-    /// Every status, also those without a request.
-    pub requests: Vec<(Status, i64)>,
-    /// Submission of the oldest request that no worker has claimed yet.
-    pub oldest_waiting: Option<DateTime<Utc>>,
-    /// Requests past their due time whose person was not answered.
-    pub overdue: i64,
-}
-
 /// Restricts a boxed query. A macro, because the two boxed types share no trait that one function could name.
 macro_rules! filtered {
     ($query:expr, $filter:ident, $now:ident) => {{
@@ -93,6 +84,12 @@ macro_rules! filtered {
         }
         if let Some(before) = $filter.due_before {
             query = query.filter(requests::due_at.lt(before.naive_utc()));
+        }
+        if let Some(refs) = &$filter.subject_refs {
+            let known = request_refs::table
+                .filter(request_refs::pseudonym.eq_any(refs))
+                .select(request_refs::request_id);
+            query = query.filter(requests::id.eq_any(known));
         }
         query = match $filter.overdue {
             Some(true) => query.filter(requests::answered_at.is_null().and(requests::due_at.lt($now))),
@@ -244,31 +241,5 @@ impl Store {
             .select((idempotency_keys::request_id, idempotency_keys::fingerprint));
         let row: Option<(String, String)> = read!(self, |c| query.get_result(c).await.optional());
         row.map(|(id, fingerprint)| Ok((uuid(&id)?, fingerprint))).transpose()
-    }
-
-    /// Counts for the metrics.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn gauges(&self) -> Result<Gauges, StoreError> {
-        let now = self.clock().now().naive_utc();
-        let mut held = self.reader().await?;
-        let by_status =
-            requests::table.group_by(requests::status).select((requests::status, diesel::dsl::count_star()));
-        let counted: Vec<(String, i64)> = on!(&mut held.conn, |c| by_status.load(c).await)?;
-        let waiting = requests::table
-            .filter(requests::status.eq("approved"))
-            .select(diesel::dsl::min(requests::created_at));
-        let oldest: Option<NaiveDateTime> = on!(&mut held.conn, |c| waiting.get_result(c).await)?;
-        let late =
-            requests::table.filter(requests::answered_at.is_null().and(requests::due_at.lt(now))).count();
-        let overdue: i64 = on!(&mut held.conn, |c| late.get_result(c).await)?;
-        held.give_back();
-        let mut requests: Vec<(Status, i64)> = Status::ALL.iter().map(|status| (*status, 0)).collect();
-        for (status, count) in counted {
-            let status = from_text(&Status::ALL, Status::as_str, &status, "status")?;
-            requests.iter_mut().filter(|(known, _)| *known == status).for_each(|(_, n)| *n = count);
-        }
-        Ok(Gauges { requests, oldest_waiting: utc(oldest), overdue })
     }
 }

@@ -53,6 +53,7 @@ pub(super) struct StateRow {
     audit_hash: String,
     answering: String,
     answered_at: Option<NaiveDateTime>,
+    reminded_at: Option<NaiveDateTime>,
 }
 
 impl StateRow {
@@ -78,6 +79,7 @@ impl StateRow {
             audit_hash: request.head.hash.clone(),
             answering: to_json(&request.answering)?,
             answered_at: request.answering.answered.as_ref().map(|answered| answered.at.naive_utc()),
+            reminded_at: request.answering.reminded_at.map(|at| at.naive_utc()),
         })
     }
 

@@ -33,6 +33,7 @@ diesel::table! {
         audit_hash -> Text,
         answering -> Text,
         answered_at -> Nullable<Timestamp>,
+        reminded_at -> Nullable<Timestamp>,
     }
 }
 
@@ -139,3 +140,4 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(audit_events, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
+diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);

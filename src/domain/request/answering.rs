@@ -2,7 +2,7 @@
 //! (4)). The month runs from the receipt, stands still while an identity has to be confirmed (Art. 12(6)), can be
 //! extended once, and ends with the answer, whatever the status.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -14,6 +14,9 @@ use crate::domain::{
 
 /// 9999-01-01: later than every due time, and a time that both stores keep and sort.
 const NEVER: DateTime<Utc> = DateTime::from_timestamp_secs(253_370_764_800).unwrap();
+
+/// An answer that is due within this time is due soon.
+pub const SOON: TimeDelta = TimeDelta::days(7);
 
 /// How the month of a request runs, and how it ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,9 @@ pub struct Answering {
     pub denial: Option<DenialReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered: Option<Answered>,
+    /// When somebody was last reminded that the answer is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reminded_at: Option<DateTime<Utc>>,
 }
 
 /// How it was made sure that the person is who they say (Art. 12(6)).
@@ -221,6 +227,22 @@ impl Request {
         Ok(self.event(EventName::RequestAnswered, actor, details))
     }
 
+    /// Reminds of an answer that is late or due within [`SOON`], once a day (UTC); `None` when there is nothing to
+    /// remind of, or a worker holds the request: it comes free within the day.
+    pub fn remind(&mut self, now: DateTime<Utc>) -> Option<NewEvent> {
+        let due = self.due_at().filter(|due| *due < now + SOON)?;
+        let today = |at: DateTime<Utc>| at.date_naive() == now.date_naive();
+        if self.answering.answered.is_some()
+            || self.answering.reminded_at.is_some_and(today)
+            || self.lease_until.is_some()
+        {
+            return None;
+        }
+        self.answering.reminded_at = Some(now);
+        let details = json!({ "due_at": timestamp(due), "days_left": deadline::days_left(due, now) });
+        Some(self.event(EventName::RequestReminded, "system", details))
+    }
+
     fn require_unanswered(&self) -> Result<(), Refusal> {
         if self.answering.answered.is_some() { Err(Refusal::AlreadyAnswered) } else { Ok(()) }
     }
@@ -320,6 +342,27 @@ mod tests {
         let reversed = check(Some("2026-11-03T08:59:59Z"));
         let refused = running.check_identity("alice", reversed, false, now, now);
         assert_eq!(refused, Err(Refusal::ConfirmedBeforeAsked));
+    }
+
+    #[test]
+    fn a_reminder_comes_once_a_day_in_the_last_week_and_after() {
+        let mut request = received("2026-10-10T12:00:00Z");
+        assert_eq!(request.remind(at("2026-11-03T12:00:00Z")), None, "a week and no less");
+        let first = request.remind(at("2026-11-03T12:00:01Z")).unwrap();
+        assert_eq!((first.event, &first.details["days_left"]), (EventName::RequestReminded, &json!(6)));
+        assert_eq!(request.remind(at("2026-11-03T23:59:59Z")), None);
+        assert!(request.remind(at("2026-11-04T00:00:00Z")).is_some());
+        let late = request.remind(at("2026-11-11T00:00:00Z")).unwrap();
+        assert_eq!(late.details["days_left"], -1);
+        let next = at("2026-11-12T00:00:00Z");
+        request.lease_until = Some(next);
+        assert_eq!(request.remind(next), None);
+        request.lease_until = None;
+        request.answering.identity_check = Some(check(None));
+        assert_eq!(request.remind(next), None);
+        request.answering.identity_check = None;
+        request.answering.answered = Some(Answered { at: next, channel: Channel::Portal });
+        assert_eq!(request.remind(next), None);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Operation {
     Decide,
     /// All that concerns the month: identity check, extension, answer.
     Answer,
+    /// Holds what an approver wrote, and what the person is told.
+    DraftAnswer,
     Cancel,
     Retry,
     Preview,
@@ -56,6 +58,7 @@ impl Operation {
             Self::Answer | Self::Cancel | Self::Retry => &[Admin],
             // An approval quotes what the preview showed.
             Self::Preview => &[Admin],
+            Self::DraftAnswer => &[Admin, Approver],
             Self::Decide => &[Approver],
             Self::ReadRequests => &[Admin, Approver, Auditor, Service],
             // No plan is a service's own.

@@ -1,4 +1,5 @@
-//! What concerns the month of GDPR Art. 12(3): `POST /v1/requests/{id}/identity_check`, `…/extend`, `…/answered`.
+//! What concerns the month of GDPR Art. 12(3): `POST /v1/requests/{id}/identity_check`, `…/extend`,
+//! `…/answered`, and the draft of `GET …/answer`.
 
 use actix_web::http::StatusCode;
 
@@ -7,9 +8,9 @@ use crate::{
     domain::request::{Answered, Channel, Extension, IdentityCheck},
     http::{
         body::Fields,
-        call::{Answer, Call},
+        call::{Answer, Call, json},
     },
-    service::answering,
+    service::{answering, readings},
 };
 
 /// Of an identity check's method, in characters.
@@ -82,6 +83,23 @@ pub async fn answered(mut call: Call) -> Answer {
     let reading =
         call.run(|service| async move { answering::answered(&service, &reader, id, answered).await }).await?;
     Ok(answer(&call, StatusCode::OK, &reading))
+}
+
+/// A draft of the answer: what was done, what was withheld on which ground, and for refusals the remedies.
+#[utoipa::path(
+    get, path = "/v1/requests/{id}/answer", tag = "Requests", operation_id = "draftAnswer",
+    params(("id" = uuid::Uuid, Path)),
+    responses(
+        (status = 200, description = "The draft", body = shape::LetterBody),
+        (status = 404, response = crate::http::openapi::ProblemAnswer),
+        (status = 409, response = crate::http::openapi::ProblemAnswer),
+    )
+)]
+pub async fn draft(call: Call) -> Answer {
+    let (id, reader) = (call.id()?, call.reader());
+    call.query(&[])?;
+    let text = call.run(|service| async move { readings::letter(&service, &reader, id).await }).await?;
+    Ok(json(StatusCode::OK, &shape::LetterBody { text }))
 }
 
 /// The members of an identity check.

@@ -1,17 +1,21 @@
-//! `GET /v1/requests`.
+//! `GET /v1/requests`, `…/summary` and `POST /v1/requests/search`.
 
 use actix_web::http::StatusCode;
 
-use super::shape;
+use super::{MAX_NAME, shape, subject};
 use crate::{
     domain::request::{Kind, Outcome, Status},
     http::{
+        body::Fields,
         call::{Answer, Call, Page, json},
         page::{Paging, Position},
         problem::Problem,
         query::Query,
     },
-    service::readings::{self, Reading},
+    service::{
+        audit,
+        readings::{self, Reading},
+    },
     store::{self, RequestFilter, Sort},
 };
 
@@ -40,9 +44,12 @@ const PARAMETERS: [&str; 10] =
 )]
 pub async fn list(call: Call) -> Answer {
     let query = call.query(&PARAMETERS)?;
-    let (filter, sort) = (filter(&query)?, sort(&query)?);
+    page(&call, &query, filter(&query)?, sort(&query)?).await
+}
+
+async fn page(call: &Call, query: &Query, filter: RequestFilter, sort: Sort) -> Answer {
     let vault = call.api.service.vault.clone();
-    let paging = Paging::<Position>::read(&query, format!("requests {filter:?} {sort:?}"), &vault)?;
+    let paging = Paging::<Position>::read(query, format!("requests {filter:?} {sort:?}"), &vault)?;
     let page = store::Page {
         limit: paging.fetch(),
         sort,
@@ -55,6 +62,41 @@ pub async fn list(call: Call) -> Answer {
     let (reader, now) = (call.reader(), call.api.service.clock.now());
     let items = readings.iter().map(|reading| shape::item(reading, &reader, now)).collect();
     Ok(json(StatusCode::OK, &Page { items, next_cursor }))
+}
+
+/// A person's requests, without an identity in a URL. `limit` and `cursor` as everywhere.
+#[utoipa::path(
+    post, path = "/v1/requests/search", tag = "Requests", operation_id = "searchRequests",
+    request_body = crate::http::audit::SearchBody,
+    params(
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Default 50"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page, newest first", body = Page<shape::RequestItem>),
+        (status = 422, response = crate::http::openapi::ProblemAnswer),
+    )
+)]
+pub async fn search(mut call: Call) -> Answer {
+    let mut fields = Fields::of(call.json().await?)?;
+    let (plan, subject) = (fields.text("plan", MAX_NAME), subject(&mut fields));
+    fields.end()?;
+    let query = call.query(&["limit", "cursor"])?;
+    let pseudonyms = call.run(|service| async move { audit::pseudonyms(&service, &plan, &subject) }).await?;
+    let filter = RequestFilter { subject_refs: Some(pseudonyms), ..RequestFilter::default() };
+    page(&call, &query, filter, Sort::default()).await
+}
+
+/// How many requests there are, and how many answers are late or nearly so; of a service, its own.
+#[utoipa::path(
+    get, path = "/v1/requests/summary", tag = "Requests", operation_id = "summarizeRequests",
+    responses((status = 200, description = "Counts", body = shape::SummaryBody))
+)]
+pub async fn summary(call: Call) -> Answer {
+    call.query(&[])?;
+    let reader = call.reader();
+    let counts = call.run(|service| async move { readings::counts(&service, &reader).await }).await?;
+    Ok(json(StatusCode::OK, &shape::summary(&counts)))
 }
 
 fn filter(query: &Query) -> Result<RequestFilter, Problem> {
@@ -72,6 +114,7 @@ fn filter(query: &Query) -> Result<RequestFilter, Problem> {
         plan: query.text("plan").map(str::to_owned),
         external_id: query.text("external_id").map(str::to_owned),
         created_by: None,
+        subject_refs: None,
         overdue: query.flag("overdue")?,
         due_before: query.time("due_before")?,
     })

@@ -15,6 +15,7 @@ use crate::{
         request::{IdentityCheck, Request, RunError, Status, StepState, StepStatus},
     },
     service::readings::{Reader, Reading},
+    store::Counts,
 };
 
 /// A submission.
@@ -238,6 +239,24 @@ pub struct StepBody {
     finished_at: Option<String>,
 }
 
+/// Counts of requests.
+#[derive(Serialize, ToSchema)]
+pub struct SummaryBody {
+    /// Every status, also those without a request.
+    by_status: BTreeMap<&'static str, i64>,
+    /// Unanswered, and due within 7 days.
+    due_in_7_days: i64,
+    /// Unanswered, and past the due time, whatever the status.
+    overdue: i64,
+}
+
+/// A draft of the answer to the person.
+#[derive(Serialize, ToSchema)]
+pub struct LetterBody {
+    /// Plain text in English, for somebody to read over and sign.
+    pub text: String,
+}
+
 /// Where to go from here.
 #[derive(Serialize, ToSchema)]
 pub struct Links {
@@ -304,6 +323,16 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
             .map(|answered| AnsweredBody { at: timestamp(answered.at), channel: answered.channel.as_str() }),
         outcome: request.state.outcome().map(|outcome| outcome.as_str()),
         links: Links { events: format!("{own}/events"), self_: own },
+    }
+}
+
+/// Counts as the reader sees them.
+#[must_use]
+pub fn summary(counts: &Counts) -> SummaryBody {
+    SummaryBody {
+        by_status: counts.requests.iter().map(|(status, count)| (status.as_str(), *count)).collect(),
+        due_in_7_days: counts.due_soon,
+        overdue: counts.overdue,
     }
 }
 

@@ -1,7 +1,10 @@
 //! The month of GDPR Art. 12(3) over HTTP: identity checks, extension, and the answer that ends it.
 
 use chrono::TimeDelta;
-use rightful::domain::{audit::timestamp, clock::Clock, deadline::after_months};
+use rightful::{
+    domain::{audit::timestamp, clock::Clock, deadline::after_months},
+    service::reminders::remind,
+};
 use serde_json::{Value, json};
 
 use super::apps;
@@ -156,6 +159,53 @@ async fn a_request_is_overdue_until_its_person_is_answered() {
         assert_eq!((&last["event"], &last["details"]), (&json!("request.answered"), &told));
         let verified = app.auditor().get("/v1/audit/verify").await.ok();
         assert_eq!(verified["ok"], true);
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_is_brought_to_mind_once_a_day() {
+    for app in apps().await {
+        let mut late = submission(6);
+        late["submitted_at"] = json!(timestamp(Clock.now() - TimeDelta::days(40)));
+        let late = app.admin().post("/v1/requests", &late).await.ok();
+        let fresh = app.admin().submit(7).await.ok();
+        assert_eq!(remind(&app.service).await.unwrap(), 1);
+        assert_eq!(remind(&app.service).await.unwrap(), 0, "once a day");
+        let events = app.admin().get(&path(&late, "events")).await.ok();
+        let event = &events["items"][1];
+        assert_eq!((&event["event"], &event["actor"]), (&json!("request.reminded"), &json!("system")));
+        assert_eq!(event["details"]["due_at"], late["deadline"]["due_at"]);
+        assert!(event["details"]["days_left"].as_i64().unwrap() < 0);
+        let events = app.admin().get(&path(&fresh, "events")).await.ok();
+        assert_eq!(events["items"].as_array().unwrap().len(), 1);
+        // It is carried out all the same.
+        assert_eq!(app.admin().get(late["links"]["self"].as_str().unwrap()).await.ok()["status"], "approved");
+        assert_eq!(app.auditor().get("/v1/audit/verify").await.ok()["ok"], true);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_of_the_answer_says_what_was_done_and_what_was_kept() {
+    for mut app in apps().await {
+        let request = app.admin().submit(8).await.ok();
+        let answer = path(&request, "answer");
+        app.admin().get(&answer).await.problem(409, "invalid_state");
+        app.work();
+        app.admin().until_end(request["id"].as_str().unwrap()).await;
+        for user in [app.admin(), app.approver()] {
+            let text = user.get(&answer).await.ok()["text"].as_str().unwrap().to_owned();
+            for part in [
+                request["id"].as_str().unwrap(),
+                "- shop.comments: 1 record deleted",
+                "- shop.orders: 1 record. invoices",
+                "(Article 77 GDPR)",
+            ] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
+        app.auditor().get(&answer).await.problem(403, "forbidden");
+        app.admin().get(&format!("{answer}?x=1")).await.problem(422, "invalid_body");
         app.stop().await;
     }
 }

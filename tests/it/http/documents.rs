@@ -61,6 +61,7 @@ async fn the_service_says_how_it_is() {
             "rightful_requests{status=\"approved\"} 1",
             "rightful_requests{status=\"failed\"} 0",
             "rightful_requests_overdue 0",
+            "rightful_requests_due_soon 0",
             "rightful_http_requests_total{method=\"POST\",route=\"/v1/requests\",status=\"202\"} 1",
             "rightful_http_requests_total{method=\"GET\",route=\"/v1/requests/{id}\",status=\"404\"} 1",
             "rightful_http_requests_total{method=\"GET\",route=\"unknown\",status=\"404\"} 1",

@@ -124,3 +124,75 @@ async fn a_cursor_belongs_to_its_list() {
         admin.get(&format!("/v1/requests?{query}")).await.problem(422, "invalid_body");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_requests_are_found_without_an_identity_in_a_url() {
+    for app in apps().await {
+        let first = submit(&app, 1, json!({})).await;
+        app.admin().post(&format!("/v1/requests/{first}/cancel"), &json!({})).await.ok();
+        let second = submit(&app, 1, json!({})).await;
+        let others = app.service_account("crm").submit(2).await.ok()["id"].clone();
+        let found = async |user: User<'_>, subject: Value, query: &str| {
+            let body = json!({ "plan": "customer", "subject": subject });
+            user.post(&format!("/v1/requests/search{query}"), &body).await.ok()
+        };
+        let ids_of = |page: &Value| {
+            let items = page["items"].as_array().unwrap();
+            items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let page = found(app.admin(), json!({ "user_id": 1 }), "").await;
+        assert_eq!(ids_of(&page), [second.clone(), first.clone()]);
+        assert_eq!(page["items"][0]["subject"], json!({ "user_id": 1 }));
+        let page = found(app.admin(), json!({ "user_id": 1 }), "?limit=1").await;
+        assert_eq!(ids_of(&page), [second]);
+        let cursor = format!("?limit=1&cursor={}", page["next_cursor"].as_str().unwrap());
+        assert_eq!(ids_of(&found(app.admin(), json!({ "user_id": 1 }), &cursor).await), [first]);
+        assert_eq!(
+            found(app.auditor(), json!({ "user_id": 2 }), "").await["items"][0]["subject"],
+            Value::Null
+        );
+        // A service finds its own only.
+        assert_eq!(found(app.service_account("crm"), json!({ "user_id": 1 }), "").await["items"], json!([]));
+        let own = found(app.service_account("crm"), json!({ "user_id": 2 }), "").await;
+        assert_eq!(ids_of(&own), [others.as_str().unwrap()]);
+        assert_eq!(found(app.admin(), json!({ "user_id": 3 }), "").await["items"], json!([]));
+
+        for (body, code) in [
+            (json!({ "plan": "customer", "subject": { "phone": 1 } }), "unknown_identity"),
+            (json!({ "plan": "nobody", "subject": { "user_id": 1 } }), "unknown_plan"),
+            (json!({ "plan": "customer" }), "invalid_body"),
+        ] {
+            app.admin().post("/v1/requests/search", &body).await.problem(422, code);
+        }
+        app.admin().get("/v1/requests/search").await.problem(405, "method_not_allowed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_summary_counts_what_the_reader_may_see() {
+    for app in apps().await {
+        submit(&app, 1, json!({ "submitted_at": "2020-01-01T00:00:00Z" })).await;
+        let gone = submit(&app, 2, json!({})).await;
+        app.admin().post(&format!("/v1/requests/{gone}/cancel"), &json!({})).await.ok();
+        app.service_account("crm").submit(3).await.ok();
+        let zeros = json!({
+            "pending": 0, "approved": 0, "in_progress": 0, "paused": 0, "completed": 0, "failed": 0, "denied": 0,
+            "cancelled": 0,
+        });
+        for (user, approved, cancelled, overdue) in [
+            (app.admin(), 2, 1, 1),
+            (app.approver(), 2, 1, 1),
+            (app.auditor(), 2, 1, 1),
+            (app.service_account("crm"), 1, 0, 0),
+            (app.service_account("shop"), 0, 0, 0),
+        ] {
+            let mut by_status = zeros.clone();
+            by_status["approved"] = json!(approved);
+            by_status["cancelled"] = json!(cancelled);
+            assert_eq!(
+                user.get("/v1/requests/summary").await.ok(),
+                json!({ "by_status": by_status, "due_in_7_days": 0, "overdue": overdue })
+            );
+        }
+    }
+}

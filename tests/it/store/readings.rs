@@ -1,4 +1,4 @@
-//! Lists and gauges.
+//! Lists and counts.
 
 use chrono::TimeDelta;
 use rightful::{
@@ -89,23 +89,32 @@ async fn pages_join_without_gap_or_overlap_also_when_times_are_equal() {
 }
 
 #[tokio::test]
-async fn gauges_count_every_status() {
+async fn counts_are_of_every_status() {
     for fresh in stores().await {
         let store = &fresh.store;
-        let empty = store.gauges().await.unwrap();
+        let empty = store.counts(None).await.unwrap();
         assert_eq!(empty.requests.len(), Status::ALL.len());
         assert!(empty.requests.iter().all(|(_, count)| *count == 0));
-        assert_eq!((empty.oldest_waiting, empty.overdue), (None, 0));
+        assert_eq!((empty.oldest_waiting, empty.overdue, empty.due_soon), (None, 0, 0));
 
         let mut late = new_request();
         late.submitted_at = Clock.now() - TimeDelta::days(40);
         let late = insert(store, late, &[]).await;
         let ended = insert(store, new_request(), &[]).await;
         cancel(store, ended.id).await;
-        let gauges = store.gauges().await.unwrap();
-        assert_eq!(gauges.oldest_waiting, Some(late.created_at));
-        assert_eq!(gauges.overdue, 1);
-        assert!(gauges.requests.contains(&(Status::Approved, 1)));
-        assert!(gauges.requests.contains(&(Status::Cancelled, 1)));
+        let counts = store.counts(None).await.unwrap();
+        assert_eq!(counts.oldest_waiting, Some(late.created_at));
+        assert_eq!((counts.overdue, counts.due_soon), (1, 0));
+        let mut soon = new_request();
+        soon.created_by = "bob".to_owned();
+        soon.submitted_at = Clock.now() - TimeDelta::days(26);
+        insert(store, soon, &[]).await;
+        let of_bob = store.counts(Some("bob")).await.unwrap();
+        assert_eq!((of_bob.overdue, of_bob.due_soon), (0, 1));
+        assert!(of_bob.requests.contains(&(Status::Approved, 1)));
+        assert!(of_bob.requests.contains(&(Status::Cancelled, 0)));
+        assert!(of_bob.oldest_waiting > counts.oldest_waiting);
+        assert!(counts.requests.contains(&(Status::Approved, 1)));
+        assert!(counts.requests.contains(&(Status::Cancelled, 1)));
     }
 }
