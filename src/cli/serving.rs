@@ -3,13 +3,14 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
+use futures::FutureExt;
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{Failure, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
-    service::{Service, registry::Loaded, reminders},
+    service::{Service, registry::Loaded, reminders, webhooks},
     worker,
 };
 
@@ -34,7 +35,8 @@ pub(super) struct Serving {
     plans: Option<PathBuf>,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
-    reminders: Option<JoinHandle<()>>,
+    /// Reminders and webhooks.
+    chores: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -66,9 +68,12 @@ impl Serving {
             let name = format!("worker:{}-{}", config::host_name(), std::process::id());
             tokio::spawn(async move { worker::run(service, &name, stopped).await.map_err(|e| e.to_string()) })
         });
-        let reminders =
-            (role != Role::Api).then(|| tokio::spawn(reminders::run(service.clone(), stop.subscribe())));
-        Ok((Self { service, address: http.address, plans, http, worker, reminders, stop }, loaded))
+        let chores = (role != Role::Api).then(|| {
+            let reminders = reminders::run(service.clone(), stop.subscribe());
+            let webhooks = webhooks::run(service.clone(), stop.subscribe());
+            tokio::spawn(async { tokio::join!(reminders, webhooks) }.map(drop))
+        });
+        Ok((Self { service, address: http.address, plans, http, worker, chores, stop }, loaded))
     }
 
     /// Reads the plan files again; a refused load leaves what was registered before.
@@ -101,8 +106,8 @@ impl Serving {
                 }
             };
             let (http, worker) = tokio::join!(self.http.stop(), worker);
-            if let Some(reminders) = self.reminders {
-                reminders.await.map_err(|error| error.to_string())?;
+            if let Some(chores) = self.chores {
+                chores.await.map_err(|error| error.to_string())?;
             }
             http.map_err(|error| error.to_string()).and(worker)
         };

@@ -6,9 +6,15 @@ use tokio::sync::Notify;
 
 use crate::{
     config::{self, Config},
-    connectors::{Connector, sql::SqlConnector},
-    domain::{clock::Clock, vault::Vault},
-    service::{Connectors, Pacing, Service, metrics::Metrics, registry::Registry, watchers::Watchers},
+    connectors::{Connector, sql::SqlConnector, web::WebClient},
+    domain::{clock::Clock, vault::Vault, webhook::SigningKey},
+    service::{
+        Connectors, Pacing, Service,
+        metrics::Metrics,
+        registry::Registry,
+        watchers::Watchers,
+        webhooks::{Endpoint, Webhooks},
+    },
     store::{Store, StoreError},
 };
 
@@ -23,6 +29,8 @@ pub(super) enum StartError {
     /// The fault in a connection's URL, without its password.
     #[error("connection `{name}`: {fault}")]
     Connection { name: String, fault: String },
+    #[error("calls to others cannot be made: {0}")]
+    Outbound(String),
 }
 
 /// Opens the store and prepares the connections; nothing is migrated, no plan is loaded, no target is asked.
@@ -32,7 +40,9 @@ pub(super) enum StartError {
 pub(super) async fn service(config: &Config) -> Result<Service, StartError> {
     let clock = Clock;
     Ok(Service {
-        store: Store::open(config.store.expose(), clock).await?,
+        store: Store::open(config.store.expose(), clock)
+            .await?
+            .announcing_to(config.webhooks.keys().cloned()),
         vault: Arc::new(Vault::new(config.secrets.pseudonym_key.expose())),
         clock,
         connectors: Arc::new(connectors(config)?),
@@ -42,6 +52,7 @@ pub(super) async fn service(config: &Config) -> Result<Service, StartError> {
         metrics: Arc::new(Metrics::default()),
         wake: Arc::new(Notify::new()),
         watchers: Watchers::default(),
+        webhooks: webhooks(config)?,
     })
 }
 
@@ -59,6 +70,18 @@ pub(super) fn connectors(config: &Config) -> Result<Connectors, StartError> {
         connectors.insert(name.clone(), connector);
     }
     Ok(connectors)
+}
+
+fn webhooks(config: &Config) -> Result<Webhooks, StartError> {
+    let mut endpoints = BTreeMap::new();
+    for (name, webhook) in &config.webhooks {
+        // The configuration has checked it.
+        if let Some(key) = SigningKey::parse(webhook.secret.expose()) {
+            endpoints.insert(name.clone(), Endpoint { url: webhook.url.clone(), key });
+        }
+    }
+    let client = WebClient::new(config.private_hosts.clone()).map_err(StartError::Outbound)?;
+    Ok(Webhooks { endpoints, client })
 }
 
 fn pacing(worker: &config::Worker) -> Pacing {

@@ -12,6 +12,7 @@ use crate::domain::{document::Fault, request::Kind};
 
 mod environment;
 mod interpolate;
+mod outbound;
 mod read;
 mod secret;
 #[cfg(test)]
@@ -38,6 +39,10 @@ pub struct Config {
     pub cors: Cors,
     /// The kinds of request that wait for an approver.
     pub approval: Vec<Kind>,
+    /// Who is told of what becomes of requests, by name.
+    pub webhooks: BTreeMap<String, Webhook>,
+    /// Hosts of webhooks that may lead to private addresses.
+    pub private_hosts: Vec<String>,
     pub worker: Worker,
 }
 
@@ -77,6 +82,14 @@ pub struct Connection {
     pub url: Secret,
     /// For faults that only show when it is used.
     pub line: usize,
+}
+
+/// A receiver of news, after the Standard Webhooks specification.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    pub url: String,
+    /// `whsec_` and base64.
+    pub secret: Secret,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -18,8 +18,19 @@ use crate::domain::{
     request::Kind,
 };
 
-const SECTIONS: [&str; 9] =
-    ["listen", "store", "plans", "auth", "secrets", "connections", "cors", "approval", "worker"];
+const SECTIONS: [&str; 11] = [
+    "listen",
+    "store",
+    "plans",
+    "auth",
+    "secrets",
+    "connections",
+    "cors",
+    "approval",
+    "webhooks",
+    "outbound",
+    "worker",
+];
 
 pub(super) fn read(
     path: &Path,
@@ -44,8 +55,8 @@ fn folder_of(path: &Path) -> PathBuf {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf())
 }
 
-struct Sections<'a> {
-    reader: Reader,
+pub(super) struct Sections<'a> {
+    pub(super) reader: Reader,
     sources: Sources<'a>,
 }
 
@@ -63,6 +74,8 @@ impl Sections<'_> {
         let connections = self.connections(&fields);
         let cors = self.cors(&fields);
         let approval = self.approval(&fields);
+        let webhooks = self.webhooks(&fields);
+        let private_hosts = self.private_hosts(&fields);
         let worker = self.worker(&fields);
         Some(Config {
             file: path.to_path_buf(),
@@ -74,6 +87,8 @@ impl Sections<'_> {
             connections,
             cors,
             approval,
+            webhooks,
+            private_hosts,
             worker,
         })
     }
@@ -237,7 +252,12 @@ impl Sections<'_> {
     }
 
     /// A section with defaults: `None` where it is missing or no map.
-    fn section<'n>(&mut self, parent: &Fields<'n>, name: &str, known: &[&str]) -> Option<Fields<'n>> {
+    pub(super) fn section<'n>(
+        &mut self,
+        parent: &Fields<'n>,
+        name: &str,
+        known: &[&str],
+    ) -> Option<Fields<'n>> {
         let node = parent.get(name)?;
         self.reader.fields(node, &format!("`{name}`"), known)
     }
@@ -269,12 +289,12 @@ impl Sections<'_> {
     }
 
     /// The expanded text of a field and its line.
-    fn text(&mut self, fields: &Fields<'_>, key: &str) -> Option<(usize, String)> {
+    pub(super) fn text(&mut self, fields: &Fields<'_>, key: &str) -> Option<(usize, String)> {
         let node = fields.get(key)?;
         Some((node.line, self.expanded(node, &format!("`{key}`"))?))
     }
 
-    fn expanded(&mut self, node: &Node, what: &str) -> Option<String> {
+    pub(super) fn expanded(&mut self, node: &Node, what: &str) -> Option<String> {
         let text = self.reader.text(node, what)?;
         match self.sources.expand(&text) {
             Ok(text) => Some(text),
@@ -331,7 +351,7 @@ impl Sections<'_> {
         }
     }
 
-    fn checked<T>(&mut self, line: usize, what: &str, value: Result<T, Wrong>) -> Option<T> {
+    pub(super) fn checked<T>(&mut self, line: usize, what: &str, value: Result<T, Wrong>) -> Option<T> {
         match value {
             Ok(value) => Some(value),
             Err((problem, remedy)) => {
@@ -343,6 +363,6 @@ impl Sections<'_> {
 }
 
 /// Names of connections stand in dotted references, so they hold no dot.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }

@@ -175,3 +175,30 @@ fn the_example_is_right() {
     assert_eq!(config.worker.batch.max_rows, defaults.batch.max_rows);
     assert!(matches!(config.auth.keys, AuthKeys::Jwks { .. }));
 }
+
+#[test]
+fn webhooks_are_read_and_their_faults_are_told() {
+    let with = |section: &str| parse_text(&format!("{GOOD}{section}\n"));
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let good = format!(
+        "webhooks:\n  panel: {{ url: https://panel.example/hook, secret: {secret} }}\noutbound: {{ private_hosts: [panel.internal] }}"
+    );
+    let config = with(&good).unwrap();
+    assert_eq!(config.webhooks["panel"].url, "https://panel.example/hook");
+    assert_eq!(config.private_hosts, ["panel.internal"]);
+    assert!(!format!("{config:?}").contains(secret));
+    for (from, to, says) in [
+        ("https://panel", "http://panel", "must not travel unprotected"),
+        ("https://panel.example/hook", "panel", "no URL"),
+        (secret, "whsec_c2hvcnQ=", "24 to 64 bytes"),
+        (secret, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "24 to 64 bytes"),
+        (", secret", ", secrets", "did you mean `secret`?"),
+        ("panel:", "a.b:", "no name of a webhook"),
+        ("private_hosts", "private_host", "did you mean `private_hosts`?"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let faults = with(&good.replacen(from, to, 1)).expect_err(to);
+        assert!(faults.iter().any(|fault| fault.to_string().contains(says)), "{to}: {faults:#?}");
+        assert!(faults.iter().all(|fault| !fault.to_string().contains("MfKQ")), "{faults:#?}");
+    }
+}

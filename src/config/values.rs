@@ -8,6 +8,8 @@ use base64::{
 };
 use url::Url;
 
+use crate::domain::webhook::SigningKey;
+
 /// RFC 7518 §3.2: a key for HS256 has at least the size of its hash.
 pub const SHORTEST_HMAC_SECRET: usize = 32;
 
@@ -121,6 +123,10 @@ fn sqlite_url(path: &str, folder: &Path) -> Result<String, Wrong> {
 
 /// JWKS come over TLS, or from this machine: whoever can change them can sign tokens.
 pub(super) fn jwks_url(text: &str) -> Result<String, Wrong> {
+    protected_url(text, "signing keys must not travel unprotected")
+}
+
+fn protected_url(text: &str, problem: &str) -> Result<String, Wrong> {
     let remedy = "write https://…; http:// is taken from localhost only";
     let url = Url::parse(text).or_else(|error| wrong(format!("this is no URL: {error}"), remedy))?;
     let local = match url.host() {
@@ -132,8 +138,24 @@ pub(super) fn jwks_url(text: &str) -> Result<String, Wrong> {
     match url.scheme() {
         "https" => Ok(text.to_owned()),
         "http" if local => Ok(text.to_owned()),
-        _ => wrong("signing keys must not travel unprotected", remedy),
+        _ => wrong(problem, remedy),
     }
+}
+
+/// Whoever listens on the way could read and repeat what is told: over TLS, or on this machine.
+pub(super) fn webhook_url(text: &str) -> Result<String, Wrong> {
+    protected_url(text, "what is told to a webhook must not travel unprotected")
+}
+
+/// A key after the Standard Webhooks specification.
+pub(super) fn webhook_secret(text: String) -> Result<String, Wrong> {
+    if SigningKey::parse(&text).is_none() {
+        return wrong(
+            "the secret is not `whsec_` and 24 to 64 bytes in base64",
+            "make one: echo whsec_$(openssl rand -base64 32)",
+        );
+    }
+    Ok(text)
 }
 
 pub(super) fn public_key(pem: String) -> Result<String, Wrong> {

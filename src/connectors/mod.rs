@@ -13,6 +13,7 @@ use crate::domain::{
 
 mod packed;
 pub mod sql;
+pub mod web;
 
 /// The values that the placeholders of a [`Rows`] stand for.
 #[derive(Debug, Clone, Default)]

@@ -12,3 +12,4 @@ pub mod plan;
 pub mod request;
 pub mod schema;
 pub mod vault;
+pub mod webhook;

@@ -20,6 +20,7 @@ pub mod problem;
 mod query;
 mod requests;
 pub mod routes;
+pub mod webhooks;
 
 use std::{
     io,

@@ -73,6 +73,8 @@ impl HttpMetrics {
             ("requests_completed", "Requests completed by this process", &worker.requests_completed),
             ("requests_failed", "Requests failed in this process", &worker.requests_failed),
             ("requests_paused", "Pauses in this process", &worker.requests_paused),
+            ("webhooks_delivered", "Webhook deliveries that were confirmed", &worker.webhooks_delivered),
+            ("webhooks_failed", "Attempts at webhook deliveries that failed", &worker.webhooks_failed),
         ] {
             registry.register(name, help, counter.clone());
         }

@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use super::{audit, docs, health, plans, problem::ProblemBody, requests};
+use super::{audit, docs, health, plans, problem::ProblemBody, requests, webhooks};
 
 /// Any answer other than the one hoped for.
 #[derive(ToResponse)]
@@ -32,6 +32,7 @@ pub struct ProblemAnswer(ProblemBody);
         requests::answering::check_identity, requests::answering::extend, requests::answering::answered,
         requests::answering::draft, requests::list::summary, requests::list::search,
         plans::list, plans::read, plans::version, plans::preview,
+        webhooks::list, webhooks::redeliver,
         audit::list, audit::search, audit::export, audit::verify,
         health::alive, health::ready, health::metrics, docs::yaml, docs::page,
     ),

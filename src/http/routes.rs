@@ -18,6 +18,7 @@ use super::{
     docs, health, plans,
     problem::{Code, Problem},
     requests::{act, answering, decide, list, read, submit},
+    webhooks,
 };
 
 /// One line of the table.
@@ -80,6 +81,8 @@ table! {
         GET "/v1/plans/{plan}" ReadPlans => plans::read;
         GET "/v1/plans/{plan}/versions/{version}" ReadPlans => plans::version;
         POST "/v1/plans/{plan}/preview" Preview => plans::preview;
+        GET "/v1/webhooks" Webhooks => webhooks::list;
+        POST "/v1/webhooks/{id}/redeliver" Webhooks => webhooks::redeliver;
         GET "/v1/audit" Audit => audit::list;
         POST "/v1/audit/search" Audit => audit::search;
         GET "/v1/audit/export" Audit => audit::export;

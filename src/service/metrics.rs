@@ -13,6 +13,8 @@ pub struct Metrics {
     pub requests_completed: Counter,
     pub requests_failed: Counter,
     pub requests_paused: Counter,
+    pub webhooks_delivered: Counter,
+    pub webhooks_failed: Counter,
     last_poll: AtomicI64,
 }
 

@@ -16,6 +16,7 @@ pub mod readings;
 pub mod registry;
 pub mod reminders;
 pub mod watchers;
+pub mod webhooks;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -29,6 +30,7 @@ use crate::{
 use metrics::Metrics;
 use registry::Registry;
 use watchers::Watchers;
+use webhooks::Webhooks;
 
 /// The databases that hold personal data, by the name that the configuration gives them.
 pub type Connectors = BTreeMap<String, Arc<dyn Connector>>;
@@ -48,6 +50,7 @@ pub struct Service {
     pub wake: Arc<Notify>,
     /// Callers of this process who wait for a change of a request.
     pub watchers: Watchers,
+    pub webhooks: Webhooks,
 }
 
 /// How hard the worker may lean on the databases, and how long it owns a request.

@@ -14,6 +14,7 @@ mod event_columns;
 mod events;
 mod group_commit;
 mod migrate;
+mod outbox;
 mod plans;
 mod pool;
 mod prepared;
@@ -32,6 +33,7 @@ pub use claim::{Claimed, Claims};
 pub use counts::Counts;
 pub use error::StoreError;
 pub use events::{EventFilter, EventOrder, EventPage};
+pub use outbox::Delivery;
 pub use plans::{NewPlan, PlanVersion};
 pub use reads::{Page, RequestFilter, Sort, Whole};
 pub use snapshot::{Head, Snapshot};
@@ -54,6 +56,8 @@ const SNAPSHOTS: usize = 4;
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// The webhooks that changes are to be told to.
+    endpoints: Arc<[String]>,
 }
 
 struct Inner {
@@ -127,7 +131,14 @@ impl Store {
         clock: Clock,
     ) -> Self {
         let snapshots = Pool::new(snapshots, SNAPSHOTS);
-        Self { inner: Arc::new(Inner { writers, lookups, readers, snapshots, clock }) }
+        let inner = Arc::new(Inner { writers, lookups, readers, snapshots, clock });
+        Self { inner, endpoints: Arc::default() }
+    }
+
+    /// Tells the webhooks of these names of every change of a status from here on.
+    #[must_use]
+    pub fn announcing_to(self, endpoints: impl IntoIterator<Item = String>) -> Self {
+        Self { endpoints: endpoints.into_iter().collect(), ..self }
     }
 
     /// For a few rows by their key: on SQLite a reading as short as that is done at once, by its caller.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     StoreError, Tx,
     conn::{Conn, on, shared},
+    outbox::Announcement,
     rows::{RequestRow, uuid},
     schema::{idempotency_keys, open_requests, request_secrets, requests},
     statements::{chain, close, insert_events, open, put_refs},
@@ -48,6 +49,7 @@ impl Tx {
         idempotency: Option<(&str, &str)>,
         given_refs: &[(String, String)],
     ) -> Result<Inserted, StoreError> {
+        let announcement = Announcement::of(&self.endpoints, self.clock, request, &events);
         let events = chain(self.clock, &request.stream(), &mut request.head, events)?;
         let (id, request) = (request.id.to_string(), &*request);
         let row = RequestRow::of(request)?;
@@ -73,7 +75,8 @@ impl Tx {
             insert_request,
             insert_secrets,
             put_refs(conn, &id, given_refs),
-            insert_events(conn, &events)
+            insert_events(conn, &events),
+            announcement.write(conn)
         )?;
         if !is_first {
             return Ok(Inserted::IdempotencyConflict);

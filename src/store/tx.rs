@@ -1,5 +1,7 @@
 //! Write transactions: requests and their audit events, which commit together or not at all.
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use futures::try_join;
@@ -9,6 +11,7 @@ use super::{
     Store, StoreError, Writers,
     conn::{Conn, on, shared},
     group_commit::Member,
+    outbox::Announcement,
     pool::Held,
     prepared::Prepared,
     rows::{RequestRow, StateRow},
@@ -26,6 +29,7 @@ use crate::domain::{
 pub struct Tx {
     session: Session,
     pub(super) clock: Clock,
+    pub(super) endpoints: Arc<[String]>,
     /// How it will be started, until that is done. PostgreSQL is told with the first statement, and saves a round
     /// trip where that is a reading.
     pub(super) start: Option<&'static str>,
@@ -57,7 +61,7 @@ impl Store {
             }
             Writers::None => return Err(StoreError::internal("the store is open for reading only")),
         };
-        Ok(Tx { session, clock: self.clock(), start })
+        Ok(Tx { session, clock: self.clock(), endpoints: self.endpoints.clone(), start })
     }
 }
 
@@ -170,6 +174,7 @@ impl Tx {
         events: Vec<NewEvent>,
         cancelled_by: Option<&str>,
     ) -> Result<(), StoreError> {
+        let announcement = Announcement::of(&self.endpoints, self.clock, request, &events);
         let events = chain(self.clock, &request.stream(), &mut request.head, events)?;
         let before = request.epoch;
         request.epoch += 1;
@@ -183,8 +188,8 @@ impl Tx {
         )));
         let conn = &*self.conn().await?;
         let raise = async { Ok(shared!(conn, |c| update.execute(c).await)?) };
-        match try_join!(insert_events(conn, &events), raise)? {
-            ((), 0) => Err(StoreError::LeaseLost),
+        match try_join!(insert_events(conn, &events), raise, announcement.write(conn))? {
+            ((), 0, ()) => Err(StoreError::LeaseLost),
             _ => Ok(()),
         }
     }
@@ -194,8 +199,10 @@ impl Tx {
     /// # Errors
     /// `Internal` when the head is not the stream's last event: somebody else has written meanwhile.
     pub async fn append(&mut self, request: &mut Request, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        let announcement = Announcement::of(&self.endpoints, self.clock, request, &events);
         let stream = request.stream();
-        self.append_to(&stream, &mut request.head, events).await
+        self.append_to(&stream, &mut request.head, events).await?;
+        announcement.write(self.conn().await?).await
     }
 
     pub(super) async fn append_to(
@@ -214,6 +221,7 @@ impl Tx {
     /// # Errors
     /// As those.
     pub async fn write(&mut self, request: &mut Request, events: Vec<NewEvent>) -> Result<Saved, StoreError> {
+        let announcement = Announcement::of(&self.endpoints, self.clock, request, &events);
         let events = chain(self.clock, &request.stream(), &mut request.head, events)?;
         let (id, status) = (request.id.to_string(), request.status());
         let (conn, start) = self.opening();
@@ -230,12 +238,13 @@ impl Tx {
             }
         };
         // Saved first: to who lost the lease that is the failure to tell, not the place in the chain that another took.
-        let ((), saved, (), (), ()) = try_join!(
+        let ((), saved, ..) = try_join!(
             conn.start(start),
             save(conn, request),
             insert_events(conn, &events),
             release,
-            destroy
+            destroy,
+            announcement.write(conn)
         )?;
         Ok(saved)
     }

@@ -10,6 +10,7 @@ mod reading;
 mod rights;
 mod submitting;
 mod tokens;
+mod webhooks;
 mod whole;
 
 use crate::support::{app::TestApp, stores::stores};

@@ -45,6 +45,8 @@ pub enum Operation {
     Preview,
     ReadRequests,
     ReadPlans,
+    /// What was told to webhooks.
+    Webhooks,
     Audit,
 }
 
@@ -57,7 +59,7 @@ impl Operation {
             Self::Submit => &[Admin, Service],
             Self::Answer | Self::Cancel | Self::Retry => &[Admin],
             // An approval quotes what the preview showed.
-            Self::Preview => &[Admin],
+            Self::Preview | Self::Webhooks => &[Admin],
             Self::DraftAnswer => &[Admin, Approver],
             Self::Decide => &[Approver],
             Self::ReadRequests => &[Admin, Approver, Auditor, Service],

@@ -1,17 +1,18 @@
 //! Approval and denial: four eyes on a request, and exactly one decision.
 
+use rightful::domain::request::Kind;
 use serde_json::{Value, json};
 
 use super::apps;
 use crate::support::{
-    app::{CUSTOMER, TestApp},
+    app::{CUSTOMER, Setup, TestApp},
     stores::stores,
 };
 
 async fn careful_apps() -> Vec<TestApp> {
     let mut apps = Vec::new();
     for store in stores().await {
-        apps.push(TestApp::with_approval(store).await);
+        apps.push(TestApp::with(store, Setup { approval: Kind::ALL.to_vec(), ..Setup::default() }).await);
     }
     apps
 }

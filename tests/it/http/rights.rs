@@ -6,7 +6,7 @@ use super::{app, apps};
 use crate::support::app::{Reply, TestApp, User};
 
 /// Every operation, and whether admin, approver, auditor and service may use it.
-const TABLE: [(&str, &str, [bool; 4]); 22] = [
+const TABLE: [(&str, &str, [bool; 4]); 24] = [
     ("POST", "/v1/requests", [true, false, false, true]),
     ("GET", "/v1/requests", [true, true, true, true]),
     ("GET", "/v1/requests/{id}", [true, true, true, true]),
@@ -25,6 +25,8 @@ const TABLE: [(&str, &str, [bool; 4]); 22] = [
     ("GET", "/v1/plans/customer", [true, true, true, false]),
     ("GET", "/v1/plans/customer/versions/x", [true, true, true, false]),
     ("POST", "/v1/plans/customer/preview", [true, false, false, false]),
+    ("GET", "/v1/webhooks", [true, false, false, false]),
+    ("POST", "/v1/webhooks/{id}/redeliver", [true, false, false, false]),
     ("GET", "/v1/audit", [false, false, true, false]),
     ("POST", "/v1/audit/search", [false, false, true, false]),
     ("GET", "/v1/audit/export", [false, false, true, false]),

@@ -24,7 +24,7 @@ use tokio::{
 
 use super::app;
 use crate::support::{
-    app::{AUDIENCE, ISSUER, SECRET, TestApp, claims, token},
+    app::{AUDIENCE, ISSUER, SECRET, Setup, TestApp, claims, token},
     stores::sqlite_store,
 };
 
@@ -210,7 +210,7 @@ async fn a_public_key_believes_its_own_algorithm_only() {
     let (ed, ec) = (ed25519("a"), p256("b"));
     for (own, other) in [(&ed, &ec), (&ec, &ed)] {
         let keys = KeySource::PublicKey { pem: own.pem.clone() };
-        let app = TestApp::with_keys(sqlite_store().await, keys).await;
+        let app = TestApp::with(sqlite_store().await, Setup { keys, ..Setup::default() }).await;
         assert_eq!(app.bearer(Some(own.token(None))).get(ANY).await.status, 200);
         app.bearer(Some(other.token(None))).get(ANY).await.problem(401, "unauthenticated");
         // The public key as the secret of HS256: the oldest trick (RFC 8725 §2.1).
@@ -250,7 +250,9 @@ async fn a_key_set_is_fetched_once_and_kid_selects() {
         json!({ "kty": "OKP", "crv": "Ed25519", "x": stranger.jwk["x"], "kid": "e", "use": "enc" });
     let set = json!({ "keys": [ed.jwk, ec.jwk, symmetric, encryption, { "kty": "unheard of" }] });
     let (url, calls) = key_server(move || http_json(&set)).await;
-    let app = TestApp::with_keys(sqlite_store().await, KeySource::Jwks { url }).await;
+    let app =
+        TestApp::with(sqlite_store().await, Setup { keys: KeySource::Jwks { url }, ..Setup::default() })
+            .await;
     for token in [ed.token(Some("a")), ec.token(Some("b")), ed.token(None), ec.token(None)] {
         assert_eq!(app.bearer(Some(token)).get(ANY).await.status, 200);
     }
@@ -276,7 +278,9 @@ async fn without_a_key_set_the_service_is_unavailable() {
     let huge = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", " ".repeat(300 * 1024));
     for answer in [redirect.to_owned(), huge, http_json(&json!({ "keys": [] })), http_json(&json!([]))] {
         let (url, _) = key_server(move || answer.clone()).await;
-        let app = TestApp::with_keys(sqlite_store().await, KeySource::Jwks { url }).await;
+        let app =
+            TestApp::with(sqlite_store().await, Setup { keys: KeySource::Jwks { url }, ..Setup::default() })
+                .await;
         app.bearer(Some(ed25519("a").token(Some("a")))).get(ANY).await.problem(503, "unavailable");
     }
 }

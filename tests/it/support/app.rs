@@ -1,19 +1,22 @@
 //! The service over real HTTP on a free port, on a store of its own, with users of every role.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use diesel::{Connection, connection::SimpleConnection};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use rightful::{
-    connectors::{Connector, sql::SqlConnector},
+    connectors::{Connector, sql::SqlConnector, web::WebClient},
     domain::{clock::Clock, request::Kind, vault::Vault},
     http::{
         Options, Running,
         auth::{KeySource, Settings},
         serve,
     },
-    service::{Connectors, Pacing, Service, metrics::Metrics, registry::Registry, watchers::Watchers},
+    service::{
+        Connectors, Pacing, Service, metrics::Metrics, registry::Registry, watchers::Watchers,
+        webhooks::Webhooks,
+    },
     worker,
 };
 use serde_json::{Value, json};
@@ -56,6 +59,24 @@ INSERT INTO orders (user_id) SELECT id FROM users;
 INSERT INTO comments (email) SELECT email FROM users;
 ";
 
+/// What differs from one test to the next.
+pub struct Setup {
+    pub keys: KeySource,
+    pub approval: Vec<Kind>,
+    pub webhooks: Webhooks,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let client = WebClient::new(["127.0.0.1".to_owned()]).unwrap();
+        Self {
+            keys: KeySource::Hmac { secret: SECRET.to_vec() },
+            approval: Vec::new(),
+            webhooks: Webhooks { endpoints: BTreeMap::new(), client },
+        }
+    }
+}
+
 /// A running service. Dropping it stops what runs.
 pub struct TestApp {
     pub service: Arc<Service>,
@@ -72,19 +93,13 @@ pub struct TestApp {
 impl TestApp {
     /// Without a worker: requests stay `approved`.
     pub async fn start(store: TestStore) -> Self {
-        Self::with_keys(store, KeySource::Hmac { secret: SECRET.to_vec() }).await
+        Self::with(store, Setup::default()).await
     }
 
-    /// Where every request waits for an approver.
-    pub async fn with_approval(store: TestStore) -> Self {
-        Self::of(store, KeySource::Hmac { secret: SECRET.to_vec() }, Kind::ALL.to_vec()).await
-    }
-
-    pub async fn with_keys(store: TestStore, keys: KeySource) -> Self {
-        Self::of(store, keys, Vec::new()).await
-    }
-
-    async fn of(store: TestStore, keys: KeySource, approval: Vec<Kind>) -> Self {
+    pub async fn with(mut store: TestStore, setup: Setup) -> Self {
+        let Setup { keys, approval, webhooks } = setup;
+        let names = webhooks.endpoints.keys().cloned();
+        store.store = store.store.clone().announcing_to(names);
         let folder = tempfile::tempdir().unwrap();
         let mut file =
             diesel::SqliteConnection::establish(folder.path().join("shop.db").to_str().unwrap()).unwrap();
@@ -103,6 +118,7 @@ impl TestApp {
             metrics: Arc::new(Metrics::default()),
             wake: Arc::new(Notify::new()),
             watchers: Watchers::default(),
+            webhooks,
         });
         load(&service, &plans).await;
         let running = serve(Arc::clone(&service), options(keys)).await.unwrap();

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use rightful::{
-    connectors::{Connector, sql::SqlConnector},
+    connectors::{Connector, sql::SqlConnector, web::WebClient},
     domain::{
         clock::Clock,
         request::{Kind, Request, Subject, WithReason},
@@ -21,6 +21,7 @@ use rightful::{
         readings::Reader,
         registry::Registry,
         watchers::Watchers,
+        webhooks::Webhooks,
     },
     store::Store,
 };
@@ -77,6 +78,7 @@ impl Harness {
             metrics: Arc::new(Metrics::default()),
             wake: Arc::new(Notify::new()),
             watchers: Watchers::default(),
+            webhooks: Webhooks { endpoints: BTreeMap::new(), client: WebClient::new([]).unwrap() },
         };
         Self { service: Arc::new(service), plans: tempfile::tempdir().expect("a folder") }
     }
