@@ -10,7 +10,7 @@ use super::{Failure, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
-    service::{Service, registry::Loaded, reminders, webhooks},
+    service::{Service, holds, registry::Loaded, reminders, webhooks},
     worker,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Serving {
     plans: Option<PathBuf>,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
-    /// Reminders and webhooks.
+    /// Reminders, webhooks, and holds whose time is over.
     chores: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -71,7 +71,8 @@ impl Serving {
         let chores = (role != Role::Api).then(|| {
             let reminders = reminders::run(service.clone(), stop.subscribe());
             let webhooks = webhooks::run(service.clone(), stop.subscribe());
-            tokio::spawn(async { tokio::join!(reminders, webhooks) }.map(drop))
+            let holds = holds::run(service.clone(), stop.subscribe());
+            tokio::spawn(async { tokio::join!(reminders, webhooks, holds) }.map(drop))
         });
         Ok((Self { service, address: http.address, plans, http, worker, chores, stop }, loaded))
     }

@@ -7,6 +7,7 @@ pub mod compiled;
 pub mod deadline;
 pub mod document;
 pub mod draft;
+pub mod hold;
 pub mod key;
 pub mod plan;
 pub mod request;

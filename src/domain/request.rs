@@ -82,6 +82,8 @@ pub struct Request {
     pub resolved: bool,
     /// A target commit has been announced; from here on an end is `partial`.
     pub touched: bool,
+    /// The legal hold that it met, or that its worker has to heed between two batches.
+    pub hold: Option<Uuid>,
     /// The root identity's pseudonym.
     pub subject_ref: Option<String>,
     pub steps: Vec<StepState>,

@@ -35,6 +35,8 @@ impl EventName {
                 | Self::RequestDenied
                 | Self::RequestStarted
                 | Self::RequestPaused
+                | Self::RequestHeld
+                | Self::RequestReleased
                 | Self::RequestResumed
                 | Self::RequestRetried
                 | Self::RequestCompleted

@@ -157,6 +157,12 @@ impl Fields {
         BTreeMap::new()
     }
 
+    /// True for a member that is there and not null.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// A time that must be there.
     pub fn time(&mut self, name: &str) -> DateTime<Utc> {
         if self.members.get(name).is_none_or(Value::is_null) {

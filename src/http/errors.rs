@@ -10,6 +10,7 @@ use super::{
 use crate::{
     domain::{
         compile::subject::{SubjectCode, SubjectFault},
+        hold::CannotEnd,
         request::Refusal,
     },
     service::{error::ServiceError, preview::PreviewError},
@@ -46,6 +47,17 @@ impl From<ServiceError> for Problem {
             ServiceError::MustBeFinished(_)
             | ServiceError::PlanChanged { .. }
             | ServiceError::SubjectDoesNotFit => invalid_state(&error),
+            ServiceError::Hold(CannotEnd::OwnHold) => {
+                Self::new(Code::Forbidden, "A hold is ended by somebody else than who placed it.")
+            }
+            ServiceError::Hold(CannotEnd::HasEnded) => invalid_state(&error),
+            ServiceError::ExpiresInPast => {
+                Self::invalid(vec![FieldError::new("/expires_at", "must lie in the future")])
+            }
+            ServiceError::UnknownTable => Self::invalid(vec![FieldError::new(
+                "/table",
+                "the plan has no step on this table: write it as its steps do, such as shop.orders",
+            )]),
             ServiceError::Preview(PreviewError::Connection { connection, .. }) => {
                 unavailable(&format!("Connection {connection} cannot be asked at the moment."))
             }

@@ -11,6 +11,7 @@ mod docs;
 mod errors;
 mod gate;
 mod health;
+mod holds;
 mod limit;
 mod observe;
 mod openapi;

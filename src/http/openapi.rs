@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use super::{audit, docs, health, plans, problem::ProblemBody, requests, webhooks};
+use super::{audit, docs, health, holds, plans, problem::ProblemBody, requests, webhooks};
 
 /// Any answer other than the one hoped for.
 #[derive(ToResponse)]
@@ -32,7 +32,7 @@ pub struct ProblemAnswer(ProblemBody);
         requests::answering::check_identity, requests::answering::extend, requests::answering::answered,
         requests::answering::draft, requests::list::summary, requests::list::search,
         plans::list, plans::read, plans::version, plans::preview,
-        webhooks::list, webhooks::redeliver,
+        holds::place, holds::list, holds::read, holds::end, webhooks::list, webhooks::redeliver,
         audit::list, audit::search, audit::export, audit::verify,
         health::alive, health::ready, health::metrics, docs::yaml, docs::page,
     ),
@@ -58,7 +58,7 @@ impl Modify for Common {
             .insert("bearer".to_owned(), RefOr::T(SecurityScheme::Http(scheme)));
         let below_v1 = api.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/v1/"));
         for (_, item) in below_v1 {
-            for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
                 common_answers(operation);
             }
         }

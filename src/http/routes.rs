@@ -15,7 +15,7 @@ use super::{
     audit,
     auth::{Operation, Principal},
     call::{Answer, Call},
-    docs, health, plans,
+    docs, health, holds, plans,
     problem::{Code, Problem},
     requests::{act, answering, decide, list, read, submit},
     webhooks,
@@ -81,6 +81,10 @@ table! {
         GET "/v1/plans/{plan}" ReadPlans => plans::read;
         GET "/v1/plans/{plan}/versions/{version}" ReadPlans => plans::version;
         POST "/v1/plans/{plan}/preview" Preview => plans::preview;
+        POST "/v1/holds" PlaceHold => holds::place;
+        GET "/v1/holds" ReadHolds => holds::list;
+        GET "/v1/holds/{id}" ReadHolds => holds::read;
+        DELETE "/v1/holds/{id}" EndHold => holds::end;
         GET "/v1/webhooks" Webhooks => webhooks::list;
         POST "/v1/webhooks/{id}/redeliver" Webhooks => webhooks::redeliver;
         GET "/v1/audit" Audit => audit::list;

@@ -6,6 +6,7 @@ use super::preview::PreviewError;
 use crate::{
     domain::{
         compile::subject::SubjectFault,
+        hold::CannotEnd,
         request::{InvalidState, Refusal, Status},
     },
     store::StoreError,
@@ -44,6 +45,12 @@ pub enum ServiceError {
     /// Its keys would be destroyed, and the rest could never be found again.
     #[error("what is left of it can no longer be found without its sealed keys, so it must be finished")]
     MustBeFinished(Status),
+    #[error(transparent)]
+    Hold(#[from] CannotEnd),
+    #[error("a hold cannot end before it begins")]
+    ExpiresInPast,
+    #[error("the plan has no step on this table")]
+    UnknownTable,
     #[error(transparent)]
     Preview(PreviewError),
     #[error(transparent)]

@@ -193,6 +193,7 @@ fn new_request(
         lease_until: None,
         resolved: false,
         touched: false,
+        hold: None,
         subject_ref: None,
         steps: StepState::initial(plan),
         head: ChainHead::default(),

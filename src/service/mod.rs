@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod decisions;
 pub mod error;
 pub mod execute;
+pub mod holds;
 pub mod intake;
 pub mod metrics;
 pub mod preview;

@@ -24,12 +24,13 @@ pub(super) struct RequestRow {
     epoch: i64,
     lease_until: Option<NaiveDateTime>,
     cancelled_by: Option<String>,
+    hold_id: Option<String>,
     #[diesel(embed)]
     state: StateRow,
 }
 
-/// The columns that a save writes. `epoch` is the claim's alone; `lease_until` and `cancelled_by` are also
-/// written by others while a worker holds the request, so a save sets them only where it means to.
+/// The columns that a save writes. `epoch` is the claim's alone; `lease_until`, `cancelled_by` and `hold_id`
+/// are also written by others while a worker holds the request, so a save sets them only where it means to.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = schema::requests, treat_none_as_default_value = false, treat_none_as_null = true)]
 pub(super) struct StateRow {
@@ -93,6 +94,7 @@ impl StateRow {
             Status::Pending => State::Pending,
             Status::Approved => State::Approved,
             Status::InProgress => State::InProgress { error, cancelled_by },
+            Status::OnHold => State::OnHold,
             Status::Paused => State::Paused { error: error.ok_or_else(|| unreadable("error"))? },
             Status::Completed => State::Completed { finished_at: finished_at()?, outcome: outcome()? },
             Status::Failed => State::Failed {
@@ -119,6 +121,7 @@ impl RequestRow {
             epoch: request.epoch,
             lease_until: request.lease_until.map(|at| at.naive_utc()),
             cancelled_by: cancelled_by(request).map(str::to_owned),
+            hold_id: request.hold.map(|hold| hold.to_string()),
             state: StateRow::of(request)?,
         })
     }
@@ -143,6 +146,7 @@ impl RequestRow {
             lease_until: self.lease_until.map(|at| at.and_utc()),
             plan_version: row.plan_version,
             answering: from_json(&row.answering)?,
+            hold: self.hold_id.as_deref().map(uuid).transpose()?,
             started_at: row.started_at.map(|at| at.and_utc()),
             run_at: row.run_at.and_utc(),
             attempt: row.attempt,

@@ -34,6 +34,7 @@ diesel::table! {
         answering -> Text,
         answered_at -> Nullable<Timestamp>,
         reminded_at -> Nullable<Timestamp>,
+        hold_id -> Nullable<Text>,
     }
 }
 
@@ -139,6 +140,34 @@ diesel::table! {
 }
 
 diesel::table! {
+    holds (id) {
+        id -> Text,
+        plan -> Text,
+        scope -> Text,
+        held_table -> Nullable<Text>,
+        ground -> Text,
+        placed_by -> Text,
+        placed_at -> Timestamp,
+        expires_at -> Nullable<Timestamp>,
+        ended_by -> Nullable<Text>,
+        ended_at -> Nullable<Timestamp>,
+        wrapped_key -> Binary,
+        confidential -> Binary,
+        audit_seq -> BigInt,
+        audit_hash -> Text,
+    }
+}
+
+diesel::table! {
+    hold_refs (hold_id, identity) {
+        hold_id -> Text,
+        identity -> Text,
+        #[sql_name = "ref"]
+        pseudonym -> Text,
+    }
+}
+
+diesel::table! {
     webhook_deliveries (id) {
         id -> Text,
         endpoint -> Text,
@@ -156,3 +185,4 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(audit_events, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
 diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);
+diesel::allow_tables_to_appear_in_same_query!(holds, hold_refs);

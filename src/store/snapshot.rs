@@ -10,7 +10,7 @@ use super::{
     conn::{Conn, on},
     events::{Position, load},
     pool::Held,
-    schema::{plans, requests},
+    schema::{holds, plans, requests},
 };
 use crate::domain::audit::{ChainHead, Event};
 
@@ -100,11 +100,15 @@ impl Snapshot {
     /// # Errors
     /// As every statement.
     pub async fn next_heads(&mut self) -> Result<Vec<Head>, StoreError> {
-        // One table after the other is byte order: `plan:` comes before `request:`.
-        let mut heads = match &self.heads {
-            Some(last) if last.starts_with("request:") => Vec::new(),
-            _ => self.plan_heads().await?,
+        // One table after the other is byte order: `hold:` comes before `plan:`, and that before `request:`.
+        let last = self.heads.clone().unwrap_or_default();
+        let mut heads = match last.is_empty() || last.starts_with("hold:") {
+            true => self.hold_heads().await?,
+            false => Vec::new(),
         };
+        if heads.is_empty() && !last.starts_with("request:") {
+            heads = self.plan_heads().await?;
+        }
         if heads.is_empty() {
             heads = self.request_heads().await?;
         }
@@ -112,6 +116,17 @@ impl Snapshot {
             self.heads = Some(last.stream.clone());
         }
         Ok(heads)
+    }
+
+    async fn hold_heads(&mut self) -> Result<Vec<Head>, StoreError> {
+        let after = self.heads.as_deref().and_then(|stream| stream.strip_prefix("hold:")).unwrap_or_default();
+        let query = holds::table.filter(holds::id.gt(after)).order(holds::id).limit(CHUNK).select((
+            holds::id,
+            holds::audit_seq,
+            holds::audit_hash,
+        ));
+        let rows: Vec<(String, i64, String)> = on!(&mut self.held.conn, |c| query.load(c).await)?;
+        Ok(rows.into_iter().map(|row| head("hold", row)).collect())
     }
 
     async fn plan_heads(&mut self) -> Result<Vec<Head>, StoreError> {

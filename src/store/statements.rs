@@ -11,14 +11,14 @@ use super::{
     conn::{Conn, each, shared},
     event_columns::EventColumns,
     prepared::Prepared,
-    rows::{EventRow, StateRow, cancelled_by},
+    rows::{EventRow, StateRow, cancelled_by, uuid},
     schema::{audit_events, open_requests, request_refs, requests, subject_locks},
     tx::Saved,
 };
 use crate::domain::{
     audit::{ChainHead, Event, NewEvent},
     clock::Clock,
-    request::Request,
+    request::{Request, Status},
 };
 
 /// Chains events and moves the head.
@@ -55,13 +55,20 @@ pub(super) async fn save(conn: &Conn, request: &Request) -> Result<Saved, StoreE
         None if request.status().is_end() => Some(requests::cancelled_by.eq(None::<&str>)),
         None => None,
     };
+    let hold = match request.status() {
+        Status::OnHold => Some(requests::hold_id.eq(request.hold.map(|hold| hold.to_string()))),
+        status if status.is_end() => Some(requests::hold_id.eq(None::<String>)),
+        _ => None,
+    };
     let same_claim = requests::id.eq(request.id.to_string()).and(requests::epoch.eq(request.epoch));
     let update = diesel::update(requests::table.filter(same_claim))
-        .set((&row, free, cancel))
-        .returning(requests::cancelled_by);
+        .set((&row, free, cancel, hold))
+        .returning((requests::cancelled_by, requests::hold_id));
     let update = Prepared(update);
-    let saved: Option<Option<String>> = shared!(conn, |c| update.get_result(c).await.optional())?;
-    saved.map(|cancelled_by| Saved { cancelled_by }).ok_or(StoreError::LeaseLost)
+    let saved: Option<(Option<String>, Option<String>)> =
+        shared!(conn, |c| update.get_result(c).await.optional())?;
+    let (cancelled_by, hold) = saved.ok_or(StoreError::LeaseLost)?;
+    Ok(Saved { cancelled_by, hold: hold.as_deref().map(uuid).transpose()? })
 }
 
 pub(super) async fn put_refs(conn: &Conn, id: &str, refs: &[(String, String)]) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ use super::{
     Store, StoreError, Writers,
     conn::{Conn, on, shared},
     group_commit::Member,
+    holds::{exclude_placements, hold_on},
     outbox::Announcement,
     pool::Held,
     prepared::Prepared,
@@ -46,6 +47,18 @@ enum Session {
 pub struct Saved {
     /// Somebody asked to cancel while the request was being worked on.
     pub cancelled_by: Option<String>,
+    /// A legal hold was placed while the request was being worked on.
+    pub hold: Option<Uuid>,
+}
+
+/// What came of taking a person's locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    All,
+    /// Another request of this person has one of them.
+    Busy,
+    /// A legal hold keeps the request from going on.
+    Held(Uuid),
 }
 
 impl Store {
@@ -112,8 +125,8 @@ impl Tx {
     }
 
     /// What a resolution found out, in one round trip: [`take_locks`](Self::take_locks),
-    /// [`add_refs`](Self::add_refs) and [`put_keys`](Self::put_keys); false when another request holds a lock, and
-    /// then the transaction must be rolled back.
+    /// [`add_refs`](Self::add_refs) and [`put_keys`](Self::put_keys). Unless all of it was done, the transaction must be
+    /// rolled back.
     ///
     /// # Errors
     /// As every statement.
@@ -122,18 +135,25 @@ impl Tx {
         request: &Request,
         refs: &[(String, String)],
         sealed: &[(String, Vec<u8>)],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Taken, StoreError> {
         let id = request.id.to_string();
         let pseudonyms = sorted(refs);
+        let clock = self.clock;
         let (conn, start) = self.opening();
-        let ((), taken, (), _, ()) = try_join!(
+        let ((), (), taken, (), _, (), hold) = try_join!(
             conn.start(start),
+            exclude_placements(conn),
             lock(conn, &id, &pseudonyms),
             put_refs(conn, &id, refs),
             open(conn, request, &id, &pseudonyms),
-            put_keys(conn, &id, sealed)
+            put_keys(conn, &id, sealed),
+            hold_on(conn, clock, request, &pseudonyms)
         )?;
-        Ok(taken == pseudonyms.len() || self.holds(&id, &pseudonyms).await?)
+        Ok(match hold {
+            Some(hold) => Taken::Held(hold),
+            None if taken == pseudonyms.len() || self.holds(&id, &pseudonyms).await? => Taken::All,
+            None => Taken::Busy,
+        })
     }
 
     /// Reads a request and keeps everybody else from changing it until the transaction ends.
@@ -276,24 +296,36 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes the locks of a person; false, and none taken, when another request holds one of them.
+    /// Takes the locks of a request's person. Unless all of them were taken, the transaction must be rolled back.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn take_locks(&mut self, id: Uuid, refs: &[String]) -> Result<bool, StoreError> {
-        let id = id.to_string();
+    pub async fn take_locks(
+        &mut self,
+        request: &Request,
+        refs: &[(String, String)],
+    ) -> Result<Taken, StoreError> {
+        let id = request.id.to_string();
         // The same order everywhere: two requests with the same two refs must not wait for each other.
-        let mut ordered: Vec<&str> = refs.iter().map(String::as_str).collect();
-        ordered.sort_unstable();
-        ordered.dedup();
-        if lock(self.conn().await?, &id, &ordered).await? == ordered.len() {
-            return Ok(true);
+        let ordered = sorted(refs);
+        let clock = self.clock;
+        let conn = &*self.conn().await?;
+        exclude_placements(conn).await?;
+        if let Some(hold) = hold_on(conn, clock, request, &ordered).await? {
+            return Ok(Taken::Held(hold));
         }
-        let all = self.holds(&id, &ordered).await?;
-        if !all {
-            unlock(self.conn().await?, &id).await?;
+        if lock(conn, &id, &ordered).await? == ordered.len() || self.holds(&id, &ordered).await? {
+            return Ok(Taken::All);
         }
-        Ok(all)
+        Ok(Taken::Busy)
+    }
+
+    /// Gives back the person's locks alone: the request waits, and others of this person may run.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn give_back_locks(&mut self, id: Uuid) -> Result<(), StoreError> {
+        unlock(self.conn().await?, &id.to_string()).await
     }
 
     async fn holds(&mut self, id: &str, pseudonyms: &[&str]) -> Result<bool, StoreError> {

@@ -4,6 +4,7 @@ mod answering;
 mod audit;
 mod deciding;
 mod documents;
+mod holds;
 mod lists;
 mod protocol;
 mod reading;

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{Disposition, Outcome, Request, RunCode, RunError, State, StepState, StepStatus};
 use crate::domain::audit::{EventName, NewEvent};
@@ -101,6 +102,30 @@ impl Request {
         self.lease_until = None;
         self.state = State::Failed { finished_at: now, outcome, error };
         self.event(EventName::RequestFailed, actor, details)
+    }
+
+    /// Stops here until a legal hold ends; the attempt is given back.
+    pub fn held(&mut self, hold: Uuid, actor: &str) -> NewEvent {
+        self.attempt = (self.attempt - 1).max(0);
+        self.strikes = 0;
+        self.lease_until = None;
+        self.hold = Some(hold);
+        self.state = State::OnHold;
+        self.event(EventName::RequestHeld, actor, json!({ "hold_id": hold }))
+    }
+
+    /// Goes on after its hold has ended; `None` when no hold keeps it.
+    pub fn released(&mut self, actor: &str, now: DateTime<Utc>) -> Option<NewEvent> {
+        let hold = self.hold.take()?;
+        if self.state != State::OnHold {
+            return None;
+        }
+        self.state = match self.resolved {
+            true => State::InProgress { error: None, cancelled_by: None },
+            false => State::Approved,
+        };
+        self.run_at = now;
+        Some(self.event(EventName::RequestReleased, actor, json!({ "hold_id": hold })))
     }
 
     /// Gives the claim back without using an attempt: another request of this person runs, or the worker stops.

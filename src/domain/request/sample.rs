@@ -30,6 +30,7 @@ impl Request {
             lease_until: None,
             resolved: false,
             touched: false,
+            hold: None,
             subject_ref: None,
             steps: Vec::new(),
             head: ChainHead::default(),

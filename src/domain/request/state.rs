@@ -14,6 +14,8 @@ pub enum Status {
     InProgress,
     /// Something outside is down; the claim at `next_attempt_at` moves it on.
     Paused,
+    /// A legal hold keeps it; its end moves it on.
+    OnHold,
     Completed,
     Failed,
     /// Refused by an approver.
@@ -22,11 +24,12 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pending,
         Self::Approved,
         Self::InProgress,
         Self::Paused,
+        Self::OnHold,
         Self::Completed,
         Self::Failed,
         Self::Denied,
@@ -40,6 +43,7 @@ impl Status {
             Self::Approved => "approved",
             Self::InProgress => "in_progress",
             Self::Paused => "paused",
+            Self::OnHold => "on_hold",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Denied => "denied",
@@ -165,6 +169,7 @@ pub enum State {
     Paused {
         error: RunError,
     },
+    OnHold,
     Completed {
         finished_at: DateTime<Utc>,
         outcome: Outcome,
@@ -192,6 +197,7 @@ impl State {
             Self::Approved => Status::Approved,
             Self::InProgress { .. } => Status::InProgress,
             Self::Paused { .. } => Status::Paused,
+            Self::OnHold => Status::OnHold,
             Self::Completed { .. } => Status::Completed,
             Self::Failed { .. } => Status::Failed,
             Self::Denied { .. } => Status::Denied,

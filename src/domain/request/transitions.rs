@@ -39,13 +39,17 @@ impl Request {
                 cancelled_by.get_or_insert_with(|| actor.to_owned());
                 Ok(Cancelled::Asked)
             }
-            State::Approved | State::InProgress { .. } | State::Paused { .. } if lost => {
+            State::Approved | State::InProgress { .. } | State::Paused { .. } | State::OnHold if lost => {
                 let cancelled_by = Some(self.cancelled_by().unwrap_or_else(|| actor.to_owned()));
                 self.state = State::InProgress { error: self.state.error().cloned(), cancelled_by };
                 self.run_at = now;
                 Ok(Cancelled::Asked)
             }
-            State::Pending | State::Approved | State::InProgress { .. } | State::Paused { .. } => {
+            State::Pending
+            | State::Approved
+            | State::InProgress { .. }
+            | State::Paused { .. }
+            | State::OnHold => {
                 let details = json!({ "reason_given": with_reason == WithReason::Given });
                 let event = self.event(EventName::RequestCancelled, actor, details);
                 let outcome = if self.touched { Outcome::Partial } else { Outcome::NothingDone };
@@ -157,13 +161,14 @@ mod tests {
         RunError { code: RunCode::Internal, detail: String::new(), connection: None, step: None, cause: None }
     }
 
-    fn every_state() -> [State; 8] {
+    fn every_state() -> [State; 9] {
         let (finished_at, outcome) = (Clock.now(), Outcome::NothingDone);
         [
             State::Pending,
             State::Approved,
             State::InProgress { error: None, cancelled_by: None },
             State::Paused { error: error() },
+            State::OnHold,
             State::Completed { finished_at, outcome },
             State::Failed { finished_at, outcome, error: error() },
             State::Denied { finished_at, outcome },

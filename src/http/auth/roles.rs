@@ -45,6 +45,9 @@ pub enum Operation {
     Preview,
     ReadRequests,
     ReadPlans,
+    PlaceHold,
+    EndHold,
+    ReadHolds,
     /// What was told to webhooks.
     Webhooks,
     Audit,
@@ -59,9 +62,10 @@ impl Operation {
             Self::Submit => &[Admin, Service],
             Self::Answer | Self::Cancel | Self::Retry => &[Admin],
             // An approval quotes what the preview showed.
-            Self::Preview | Self::Webhooks => &[Admin],
+            Self::Preview | Self::Webhooks | Self::PlaceHold => &[Admin],
+            Self::ReadHolds => &[Admin, Approver, Auditor],
             Self::DraftAnswer => &[Admin, Approver],
-            Self::Decide => &[Approver],
+            Self::Decide | Self::EndHold => &[Approver],
             Self::ReadRequests => &[Admin, Approver, Auditor, Service],
             // No plan is a service's own.
             Self::ReadPlans => &[Admin, Approver, Auditor],

@@ -132,7 +132,7 @@ pub struct RequestItem {
     id: Uuid,
     #[schema(example = "erasure")]
     kind: &'static str,
-    /// `pending`, `approved`, `in_progress`, `paused`, `completed`, `failed`, `denied` or `cancelled`.
+    /// `pending`, `approved`, `in_progress`, `paused`, `on_hold`, `completed`, `failed`, `denied` or `cancelled`.
     status: &'static str,
     plan: PlanRef,
     /// Null for auditors.
@@ -158,6 +158,8 @@ pub struct RequestItem {
     next_attempt_at: Option<String>,
     error: Option<ErrorBody>,
     created_by: String,
+    /// The legal hold that it waits for.
+    hold_id: Option<Uuid>,
     identity_check: Option<IdentityCheckBody>,
     extension: Option<ExtensionBody>,
     denial: Option<DenialBody>,
@@ -178,9 +180,9 @@ struct PlanRef {
 
 /// A pseudonym of the person.
 #[derive(Serialize, ToSchema)]
-struct SubjectRef {
-    identity: String,
-    r#ref: String,
+pub struct SubjectRef {
+    pub identity: String,
+    pub r#ref: String,
 }
 
 /// When the person must have been answered: one calendar month after `submitted_at` or the confirmed identity, and
@@ -307,6 +309,7 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
         next_attempt_at: request.next_attempt_at().map(timestamp),
         error: request.state.error().map(error),
         created_by: request.created_by.clone(),
+        hold_id: request.hold,
         identity_check: answering.identity_check.as_ref().map(identity_check),
         extension: answering.extension.as_ref().map(|extension| ExtensionBody {
             months: extension.months,

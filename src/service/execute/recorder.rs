@@ -21,7 +21,7 @@ use crate::{
         vault::DataKey,
     },
     service::Service,
-    store::{Claimed, StoreError, Tx},
+    store::{Claimed, StoreError, Taken, Tx},
 };
 
 /// The first pause or retry; doubled each time.
@@ -137,6 +137,12 @@ impl Recorder {
         {
             return Err(Interrupt::Cancelled(by));
         }
+        // A cancellation ends the request without touching more, but for what may only be finished.
+        if let Some(hold) = self.request.hold
+            && (self.request.cancelled_by().is_none() || self.plan.is_some())
+        {
+            return Err(Interrupt::Held(hold));
+        }
         if *self.stop.borrow() {
             return Err(Interrupt::Stopping);
         }
@@ -214,6 +220,7 @@ impl Recorder {
         let saved = tx.write(&mut request, events).await?;
         tx.commit().await?;
         request.asked_to_cancel(saved.cancelled_by);
+        request.hold = saved.hold;
         self.service.watchers.changed(&request);
         self.request = request;
         Ok(())
@@ -227,23 +234,18 @@ impl Recorder {
         change: impl FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + 'static,
     ) -> Result<(), Interrupt> {
         let mut tx = self.service.store.begin().await?;
-        if !tx.take_person(&self.request, refs, sealed).await? {
-            tx.rollback().await?;
-            return Err(Interrupt::Busy);
-        }
+        let taken = tx.take_person(&self.request, refs, sealed).await?;
+        let tx = all_of(tx, taken).await?;
         self.record_in(tx, change).await
     }
 
     /// Takes the person's locks again for a request that goes on: one that had failed gave them back, and another
     /// request of this person may run by now.
     pub async fn take_locks(&mut self, refs: &[(String, String)]) -> Result<(), Interrupt> {
-        let pseudonyms: Vec<String> = refs.iter().map(|(_, pseudonym)| pseudonym.clone()).collect();
         let mut tx = self.service.store.begin().await?;
-        if tx.take_locks(self.request.id, &pseudonyms).await? {
-            return self.record_in(tx, |_, _, _| Vec::new()).await;
-        }
-        tx.rollback().await?;
-        Err(Interrupt::Busy)
+        let taken = tx.take_locks(&self.request, refs).await?;
+        let tx = all_of(tx, taken).await?;
+        self.record_in(tx, |_, _, _| Vec::new()).await
     }
 
     /// The identities that were given and the key that everything of this request is sealed with.
@@ -275,6 +277,7 @@ impl Recorder {
         let change: Change = match interrupt {
             Interrupt::LeaseLost => return Ok(()),
             Interrupt::Store(error) => return Err(error),
+            Interrupt::Held(hold) => return self.end_held(hold, untouched).await,
             Interrupt::Stopping => Box::new(move |request, _, now| {
                 request.given_back(now);
                 Vec::new()
@@ -314,6 +317,31 @@ impl Recorder {
         }
     }
 
+    /// Stops for a hold, or gives the claim back when that has ended meanwhile.
+    async fn end_held(&mut self, hold: uuid::Uuid, untouched: bool) -> Result<(), StoreError> {
+        let mut tx = self.service.store.begin().await?;
+        let is_held = tx.is_held_by(hold).await?;
+        if is_held {
+            tx.give_back_locks(self.request.id).await?;
+        }
+        let written = self
+            .record_in(tx, move |request, actor, now| {
+                if untouched {
+                    request.touched = false;
+                }
+                if is_held {
+                    return vec![request.held(hold, actor)];
+                }
+                request.given_back(now);
+                Vec::new()
+            })
+            .await;
+        match written {
+            Err(Interrupt::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// What became of the request; one that ran out of attempts has failed like one that fails at once.
     fn count_end(&self) {
         match self.request.status() {
@@ -337,4 +365,15 @@ impl Recorder {
         };
         chrono::TimeDelta::from_std(delay).unwrap_or_default()
     }
+}
+
+/// The transaction, when a person's locks were all taken in it.
+async fn all_of(tx: Tx, taken: Taken) -> Result<Tx, Interrupt> {
+    let interrupt = match taken {
+        Taken::All => return Ok(tx),
+        Taken::Busy => Interrupt::Busy,
+        Taken::Held(hold) => Interrupt::Held(hold),
+    };
+    tx.rollback().await?;
+    Err(interrupt)
 }

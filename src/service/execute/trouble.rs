@@ -20,6 +20,8 @@ pub enum Interrupt {
     Stopping,
     /// A person asked for the end.
     Cancelled(String),
+    /// A legal hold; the request waits for its end.
+    Held(uuid::Uuid),
     /// Another request of the same person runs; the claim is given back.
     Busy,
     /// The store does not answer: nothing can be recorded, the lease runs out by itself.

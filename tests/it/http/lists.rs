@@ -176,7 +176,7 @@ async fn the_summary_counts_what_the_reader_may_see() {
         app.admin().post(&format!("/v1/requests/{gone}/cancel"), &json!({})).await.ok();
         app.service_account("crm").submit(3).await.ok();
         let zeros = json!({
-            "pending": 0, "approved": 0, "in_progress": 0, "paused": 0, "completed": 0, "failed": 0, "denied": 0,
+            "pending": 0, "approved": 0, "in_progress": 0, "paused": 0, "on_hold": 0, "completed": 0, "failed": 0, "denied": 0,
             "cancelled": 0,
         });
         for (user, approved, cancelled, overdue) in [

@@ -6,7 +6,7 @@ use super::{app, apps};
 use crate::support::app::{Reply, TestApp, User};
 
 /// Every operation, and whether admin, approver, auditor and service may use it.
-const TABLE: [(&str, &str, [bool; 4]); 24] = [
+const TABLE: [(&str, &str, [bool; 4]); 28] = [
     ("POST", "/v1/requests", [true, false, false, true]),
     ("GET", "/v1/requests", [true, true, true, true]),
     ("GET", "/v1/requests/{id}", [true, true, true, true]),
@@ -25,6 +25,10 @@ const TABLE: [(&str, &str, [bool; 4]); 24] = [
     ("GET", "/v1/plans/customer", [true, true, true, false]),
     ("GET", "/v1/plans/customer/versions/x", [true, true, true, false]),
     ("POST", "/v1/plans/customer/preview", [true, false, false, false]),
+    ("POST", "/v1/holds", [true, false, false, false]),
+    ("GET", "/v1/holds", [true, true, true, false]),
+    ("GET", "/v1/holds/{id}", [true, true, true, false]),
+    ("DELETE", "/v1/holds/{id}", [false, true, false, false]),
     ("GET", "/v1/webhooks", [true, false, false, false]),
     ("POST", "/v1/webhooks/{id}/redeliver", [true, false, false, false]),
     ("GET", "/v1/audit", [false, false, true, false]),
@@ -37,6 +41,7 @@ async fn call(user: &User<'_>, method: &str, path: &str) -> Reply {
     let path = path.replace("{id}", "019a0000-0000-7000-8000-000000000000");
     match method {
         "GET" => user.get(&path).await,
+        "DELETE" => user.call(reqwest::Method::DELETE, &path, None, &[]).await,
         _ => user.post(&path, &json!({ "no": "such member" })).await,
     }
 }

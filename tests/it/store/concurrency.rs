@@ -5,7 +5,7 @@ use std::{collections::HashSet, pin::pin, task::Poll, time::Duration};
 use futures::{TryStreamExt, future::join_all};
 use rightful::{
     domain::audit::EventName,
-    store::{EventFilter, EventOrder, Inserted, Store},
+    store::{EventFilter, EventOrder, Inserted, Store, Taken},
 };
 use serde_json::json;
 
@@ -120,21 +120,25 @@ async fn an_aborted_task_gives_its_place_in_the_pool_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_people_shared_by_two_requests_are_locked_without_deadlock() {
     for fresh in stores().await {
-        let mut ids = Vec::new();
+        let mut requests = Vec::new();
         for _ in 0..6 {
-            ids.push(insert(&fresh.store, new_request(), &[]).await.id);
+            requests.push(insert(&fresh.store, new_request(), &[]).await);
         }
-        let mut refs = ["x", "y", "z"].map(str::to_owned);
-        let tasks: Vec<_> = ids
-            .iter()
-            .map(|id| {
+        let mut refs = ["x", "y", "z"].map(|name| (name.to_owned(), name.to_owned()));
+        let tasks: Vec<_> = requests
+            .into_iter()
+            .map(|request| {
                 refs.rotate_left(1);
-                let (store, id, refs) = (fresh.store.clone(), *id, refs.clone());
+                let (store, refs) = (fresh.store.clone(), refs.clone());
                 tokio::spawn(async move {
                     let mut tx = store.begin().await.unwrap();
-                    let taken = tx.take_locks(id, &refs).await.unwrap();
+                    let taken = tx.take_locks(&request, &refs).await.unwrap();
+                    if taken != Taken::All {
+                        tx.rollback().await.unwrap();
+                        return None;
+                    }
                     tx.commit().await.unwrap();
-                    taken.then_some(id)
+                    Some(request.id)
                 })
             })
             .collect();

@@ -5,7 +5,7 @@ use rightful::{
         clock::Clock,
         request::{Outcome, RunCode, State},
     },
-    store::{Inserted, StoreError},
+    store::{Inserted, StoreError, Taken},
 };
 
 use super::support::{cancel, error, insert, new_request, pairs, raw, secrets};
@@ -166,16 +166,24 @@ async fn an_idempotency_key_belongs_to_its_principal() {
 async fn one_of_two_requests_holds_a_person_and_half_a_lock_is_none() {
     for fresh in stores().await {
         let store = &fresh.store;
-        let a = insert(store, new_request(), &[]).await.id;
-        let b = insert(store, new_request(), &[]).await.id;
-        let refs = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let a = insert(store, new_request(), &[]).await;
+        let b = insert(store, new_request(), &[]).await;
+        let refs = |names: &[&str]| {
+            names.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect::<Vec<_>>()
+        };
         let mut tx = store.begin().await.unwrap();
-        assert!(tx.take_locks(a, &refs(&["x", "y"])).await.unwrap());
-        assert!(tx.take_locks(a, &refs(&["y", "x"])).await.unwrap(), "a resume takes its own again");
-        assert!(!tx.take_locks(b, &refs(&["w", "y"])).await.unwrap());
-        assert!(tx.take_locks(a, &refs(&["w"])).await.unwrap(), "the refused one kept nothing");
-        tx.release(a).await.unwrap();
-        assert!(tx.take_locks(b, &refs(&["w", "y"])).await.unwrap());
+        assert_eq!(tx.take_locks(&a, &refs(&["x", "y"])).await.unwrap(), Taken::All);
+        let again = tx.take_locks(&a, &refs(&["y", "x"])).await.unwrap();
+        assert_eq!(again, Taken::All, "a resume takes its own again");
+        tx.commit().await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.take_locks(&b, &refs(&["w", "y"])).await.unwrap(), Taken::Busy);
+        tx.rollback().await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let free = tx.take_locks(&a, &refs(&["w"])).await.unwrap();
+        assert_eq!(free, Taken::All, "the refused one kept nothing");
+        tx.give_back_locks(a.id).await.unwrap();
+        assert_eq!(tx.take_locks(&b, &refs(&["w", "y"])).await.unwrap(), Taken::All);
         tx.commit().await.unwrap();
     }
 }

@@ -40,6 +40,7 @@ pub fn new_request() -> Request {
         lease_until: None,
         resolved: false,
         touched: false,
+        hold: None,
         subject_ref: None,
         steps: vec![StepState {
             name: "shop.users".to_owned(),

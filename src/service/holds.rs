@@ -1,0 +1,200 @@
+//! Legal holds: placed by one person, ended by another or by their time. What an erasure meets it heeds before it
+//! touches anything, or between two batches.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{
+    Service,
+    actions::finish,
+    error::ServiceError,
+    intake::{given_refs, registered},
+    readings::{CONFIDENTIAL, Reader},
+};
+use crate::{
+    domain::{
+        audit::ChainHead,
+        compile::subject::check_subject,
+        hold::{Ground, Hold, HoldConfidential, Scope, table_of},
+        request::Subject,
+    },
+    store::{NewSecrets, StoreError, Tx, WholeHold},
+};
+
+/// How often is looked for holds whose time is over.
+const LOOK: Duration = Duration::from_secs(10);
+const CHUNK: i64 = 100;
+
+/// A hold as it was asked for.
+pub struct Placement {
+    pub plan: String,
+    pub subject: Subject,
+    pub scope: Scope,
+    pub table: Option<String>,
+    pub ground: Ground,
+    pub reason: String,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A hold as its reader may see it.
+pub struct HoldReading {
+    pub hold: Hold,
+    /// `None` when it was sealed under another `pseudonym_key`.
+    pub confidential: Option<HoldConfidential>,
+    pub refs: Vec<(String, String)>,
+}
+
+/// Places a hold. A request of the person that is at work stops between two batches, others before they touch anything.
+///
+/// # Errors
+/// When plan, subject, table or time is not acceptable.
+pub async fn place(
+    service: &Service,
+    reader: &Reader,
+    placement: Placement,
+) -> Result<HoldReading, ServiceError> {
+    let plan = registered(service, &placement.plan)?.compiled;
+    check_subject(&plan, &placement.subject)?;
+    let refs = given_refs(service, &plan, &placement.subject)?;
+    let now = service.clock.now();
+    if placement.expires_at.is_some_and(|at| at <= now) {
+        return Err(ServiceError::ExpiresInPast);
+    }
+    if let Some(table) = &placement.table
+        && !plan.erasure.iter().any(|step| table_of(&step.name) == table)
+    {
+        return Err(ServiceError::UnknownTable);
+    }
+    let mut hold = Hold {
+        id: service.clock.new_id(),
+        plan: placement.plan,
+        scope: placement.scope,
+        table: placement.table,
+        ground: placement.ground,
+        placed_by: reader.sub.clone(),
+        placed_at: now,
+        expires_at: placement.expires_at,
+        ended: None,
+        head: ChainHead::default(),
+    };
+    let confidential = HoldConfidential { subject: placement.subject, reason: placement.reason };
+    let plain = serde_json::to_vec(&confidential)
+        .map_err(|_| ServiceError::Internal("a hold could not be written as JSON"))?;
+    let (data_key, wrapped_key) = service.vault.new_data_key();
+    let secrets = NewSecrets { wrapped_key, confidential: data_key.seal(&plain, CONFIDENTIAL) };
+    let event = hold.placed(subject_ref(&refs));
+    let mut tx = service.store.begin().await?;
+    let placed = tx.place_hold(&mut hold, event, &secrets, &refs).await;
+    finish(tx, placed.map_err(ServiceError::from)).await?;
+    Ok(HoldReading { hold, confidential: Some(confidential), refs })
+}
+
+/// Ends a hold; what it kept goes on.
+///
+/// # Errors
+/// For who placed it, and when it has ended.
+pub async fn end(service: &Service, reader: &Reader, id: Uuid) -> Result<HoldReading, ServiceError> {
+    let mut tx = service.store.begin().await?;
+    let outcome = end_in(service, &mut tx, reader, id).await;
+    let (whole, released) = finish(tx, outcome).await?;
+    for request in &released {
+        service.watchers.changed(request);
+    }
+    service.wake.notify_one();
+    Ok(reading(service, whole))
+}
+
+async fn end_in(
+    service: &Service,
+    tx: &mut Tx,
+    reader: &Reader,
+    id: Uuid,
+) -> Result<(WholeHold, Vec<crate::domain::request::Request>), ServiceError> {
+    let mut whole = tx.lock_hold(id).await?.ok_or(ServiceError::NotFound)?;
+    let event = whole.hold.end(&reader.sub, subject_ref(&whole.refs), service.clock.now())?;
+    let released = tx.end_hold(&mut whole.hold, event, &reader.sub).await?;
+    Ok((whole, released))
+}
+
+/// Ends holds whose time is over, from now on, until `stop` turns true. Several processes may do so.
+pub async fn run(service: Arc<Service>, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        if let Err(error) = expire(&service).await {
+            tracing::warn!(%error, "holds whose time is over could not be ended");
+        }
+        let _ = tokio::time::timeout(LOOK, stop.wait_for(|stop| *stop)).await;
+    }
+}
+
+/// Ends the holds whose time is over; how many they were.
+///
+/// # Errors
+/// When the store does not answer; those before were ended.
+pub async fn expire(service: &Service) -> Result<usize, StoreError> {
+    let mut expired = 0;
+    for id in service.store.holds_to_expire(service.clock.now(), CHUNK).await? {
+        let mut tx = service.store.begin().await?;
+        let now = service.clock.now();
+        let whole = tx.lock_hold(id).await?;
+        let ending = whole.and_then(|mut whole| {
+            let event = whole.hold.expire(subject_ref(&whole.refs), now)?;
+            Some((whole.hold, event))
+        });
+        let Some((mut hold, event)) = ending else {
+            tx.rollback().await?;
+            continue;
+        };
+        let released = tx.end_hold(&mut hold, event, "system").await?;
+        tx.commit().await?;
+        for request in &released {
+            service.watchers.changed(request);
+        }
+        service.wake.notify_one();
+        expired += 1;
+    }
+    Ok(expired)
+}
+
+/// One hold.
+///
+/// # Errors
+/// `NotFound` when there is none.
+pub async fn read(service: &Service, id: Uuid) -> Result<HoldReading, ServiceError> {
+    let whole = service.store.hold(id).await?.ok_or(ServiceError::NotFound)?;
+    Ok(reading(service, whole))
+}
+
+/// A page of holds, newest first.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn list(
+    service: &Service,
+    active: Option<bool>,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<HoldReading>, ServiceError> {
+    let found = service.store.holds(None, active, before, limit).await?;
+    Ok(found.into_iter().map(|whole| reading(service, whole)).collect())
+}
+
+fn reading(service: &Service, whole: WholeHold) -> HoldReading {
+    let WholeHold { hold, secrets, refs } = whole;
+    let opened = service
+        .vault
+        .unwrap_data_key(&secrets.wrapped_key)
+        .and_then(|key| key.open(&secrets.confidential, CONFIDENTIAL));
+    HoldReading {
+        hold,
+        confidential: opened.ok().and_then(|plain| serde_json::from_slice(&plain).ok()),
+        refs,
+    }
+}
+
+/// Under which the audit log tells of the hold: the first identity that was given.
+fn subject_ref(refs: &[(String, String)]) -> Option<String> {
+    refs.first().map(|(_, pseudonym)| pseudonym.clone())
+}
