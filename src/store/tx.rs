@@ -296,7 +296,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes the locks of a request's person. Unless all of them were taken, the transaction must be rolled back.
+    /// Takes the locks of a request's person: whether all of them were free, else the transaction must be rolled back;
+    /// and an active hold that covers the request.
     ///
     /// # Errors
     /// As every statement.
@@ -304,20 +305,16 @@ impl Tx {
         &mut self,
         request: &Request,
         refs: &[(String, String)],
-    ) -> Result<Taken, StoreError> {
+    ) -> Result<(bool, Option<Uuid>), StoreError> {
         let id = request.id.to_string();
         // The same order everywhere: two requests with the same two refs must not wait for each other.
         let ordered = sorted(refs);
         let clock = self.clock;
         let conn = &*self.conn().await?;
         exclude_placements(conn).await?;
-        if let Some(hold) = hold_on(conn, clock, request, &ordered).await? {
-            return Ok(Taken::Held(hold));
-        }
-        if lock(conn, &id, &ordered).await? == ordered.len() || self.holds(&id, &ordered).await? {
-            return Ok(Taken::All);
-        }
-        Ok(Taken::Busy)
+        let hold = hold_on(conn, clock, request, &ordered).await?;
+        let all = lock(conn, &id, &ordered).await? == ordered.len() || self.holds(&id, &ordered).await?;
+        Ok((all, hold))
     }
 
     /// Gives back the person's locks alone: the request waits, and others of this person may run.

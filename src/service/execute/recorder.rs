@@ -220,7 +220,8 @@ impl Recorder {
         let saved = tx.write(&mut request, events).await?;
         tx.commit().await?;
         request.asked_to_cancel(saved.cancelled_by);
-        request.hold = saved.hold;
+        // One that has ended meanwhile is found out when the attempt ends for it.
+        request.hold = saved.hold.or(request.hold);
         self.service.watchers.changed(&request);
         self.request = request;
         Ok(())
@@ -243,8 +244,15 @@ impl Recorder {
     /// request of this person may run by now.
     pub async fn take_locks(&mut self, refs: &[(String, String)]) -> Result<(), Interrupt> {
         let mut tx = self.service.store.begin().await?;
-        let taken = tx.take_locks(&self.request, refs).await?;
+        let (all, hold) = tx.take_locks(&self.request, refs).await?;
+        let taken = match hold {
+            _ if !all => Taken::Busy,
+            // What was done may have to be booked before a cancellation can end the request: see `check`.
+            Some(hold) if self.request.cancelled_by().is_none() => Taken::Held(hold),
+            _ => Taken::All,
+        };
         let tx = all_of(tx, taken).await?;
+        self.request.hold = hold.or(self.request.hold);
         self.record_in(tx, |_, _, _| Vec::new()).await
     }
 

@@ -15,9 +15,10 @@ use rightful::{
 };
 use serde_json::json;
 
-use super::PLAN;
+use super::{PLAN, SCHEMA, count, resume::faulty};
 use crate::support::{
     app::eventually,
+    faulty::Fault::LostReply,
     harness::Harness,
     stores::{TestStore, stores},
     targets::{Target, targets},
@@ -91,5 +92,23 @@ async fn a_hold_takes_effect_between_two_batches() {
             assert_eq!((done.status(), done.hold), (Status::Completed, None), "{done:?}");
             assert_eq!(affected(&done), 61);
         }
+    }
+}
+
+/// What was done is booked, the rest is neither erased nor waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_request_whose_record_was_lost_can_be_cancelled() {
+    for target in targets() {
+        let (harness, faults, _store) = faulty(&target, SCHEMA, PLAN).await;
+        faults.next(&[LostReply]);
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        assert_eq!(harness.run(id).await.status(), Status::Paused);
+        let placed = hold(&harness).await;
+        harness.make_due(id).await;
+        assert_eq!(harness.run(id).await.hold, Some(placed.hold.id));
+        assert_eq!(harness.cancel(id).await.status(), Status::InProgress, "something is to be booked");
+        let cancelled = harness.run(id).await;
+        assert_eq!((cancelled.status(), affected(&cancelled)), (Status::Cancelled, 1), "{cancelled:?}");
+        assert_eq!((count(&target, "visits"), count(&target, "users")), (2, 2));
     }
 }

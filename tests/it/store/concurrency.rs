@@ -5,7 +5,7 @@ use std::{collections::HashSet, pin::pin, task::Poll, time::Duration};
 use futures::{TryStreamExt, future::join_all};
 use rightful::{
     domain::audit::EventName,
-    store::{EventFilter, EventOrder, Inserted, Store, Taken},
+    store::{EventFilter, EventOrder, Inserted, Store},
 };
 use serde_json::json;
 
@@ -132,8 +132,8 @@ async fn two_people_shared_by_two_requests_are_locked_without_deadlock() {
                 let (store, refs) = (fresh.store.clone(), refs.clone());
                 tokio::spawn(async move {
                     let mut tx = store.begin().await.unwrap();
-                    let taken = tx.take_locks(&request, &refs).await.unwrap();
-                    if taken != Taken::All {
+                    let (all, _) = tx.take_locks(&request, &refs).await.unwrap();
+                    if !all {
                         tx.rollback().await.unwrap();
                         return None;
                     }
