@@ -46,7 +46,13 @@ pub async fn run(service: Arc<Service>, mut stop: watch::Receiver<bool>) {
     }
     let mut forgotten_at: Option<DateTime<Utc>> = None;
     while !*stop.borrow() {
-        match deliver(&service).await {
+        let mut stopped = stop.clone();
+        // A receiver that does not answer keeps nobody from stopping: what was taken comes back under the same id.
+        let delivered = tokio::select! {
+            delivered = deliver(&service) => delivered,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        match delivered {
             // There may be more.
             Ok(delivered) if delivered >= ABREAST => continue,
             Ok(_) => {}

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -10,7 +11,7 @@ use chrono::DateTime;
 use rightful::{
     connectors::web::WebClient,
     domain::webhook::SigningKey,
-    service::webhooks::{Endpoint, Webhooks, deliver},
+    service::webhooks::{Endpoint, Webhooks, deliver, run},
 };
 use serde_json::{Value, json};
 
@@ -238,4 +239,18 @@ async fn a_delivery_belongs_to_one_process_at_a_time() {
             assert!((30..=60).contains(&seconds), "{seconds}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_does_not_answer_keeps_nobody_from_stopping() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let app = app(crate::support::stores::sqlite_store().await, &url, &["127.0.0.1"]).await;
+    app.admin().submit(1).await.ok();
+    let stop = tokio::sync::watch::Sender::new(false);
+    let running = tokio::spawn(run(app.service.clone(), stop.subscribe()));
+    eventually("an attempt", async || deliveries(&app).await[0]["attempts"] == 1).await;
+    stop.send_replace(true);
+    tokio::time::timeout(Duration::from_secs(5), running).await.expect("it stops at once").unwrap();
+    assert!(!deliveries(&app).await[0]["next_attempt_at"].is_null(), "and comes back");
 }
