@@ -129,6 +129,23 @@ pub struct NewEvent {
     pub details: serde_json::Value,
 }
 
+impl NewEvent {
+    /// An event about no request, person or step.
+    #[must_use]
+    pub fn new(event: EventName, actor: &str, details: serde_json::Value) -> Self {
+        Self {
+            event,
+            request_id: None,
+            subject_ref: None,
+            actor: actor.to_owned(),
+            step: None,
+            action: None,
+            rows: None,
+            details,
+        }
+    }
+}
+
 /// Where a stream's chain stands; kept in the stream's owner row, so that a cut tail shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainHead {

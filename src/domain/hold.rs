@@ -176,16 +176,7 @@ impl Hold {
         subject_ref: Option<String>,
         details: serde_json::Value,
     ) -> NewEvent {
-        NewEvent {
-            event,
-            request_id: None,
-            subject_ref,
-            actor: actor.to_owned(),
-            step: None,
-            action: None,
-            rows: None,
-            details,
-        }
+        NewEvent { subject_ref, ..NewEvent::new(event, actor, details) }
     }
 }
 

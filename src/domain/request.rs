@@ -182,14 +182,9 @@ impl Request {
     #[must_use]
     pub fn event(&self, event: EventName, actor: &str, details: serde_json::Value) -> NewEvent {
         NewEvent {
-            event,
             request_id: Some(self.id),
             subject_ref: self.subject_ref.clone(),
-            actor: actor.to_owned(),
-            step: None,
-            action: None,
-            rows: None,
-            details,
+            ..NewEvent::new(event, actor, details)
         }
     }
 

@@ -12,12 +12,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    body::Fields,
     call::{Answer, Call, Page, json},
     page::Paging,
     problem::Problem,
     query::Query,
-    requests::{MAX_NAME, subject},
+    requests::person,
 };
 use crate::{
     domain::audit::{EventName, verify::Broken},
@@ -123,11 +122,8 @@ pub async fn list(call: Call) -> Answer {
     )
 )]
 pub async fn search(mut call: Call) -> Answer {
-    let mut fields = Fields::of(call.json().await?)?;
-    let (plan, subject) = (fields.text("plan", MAX_NAME), subject(&mut fields));
-    fields.end()?;
+    let pseudonyms = person(&mut call).await?;
     let query = call.query(&["limit", "cursor"])?;
-    let pseudonyms = call.run(|service| async move { audit::pseudonyms(&service, &plan, &subject) }).await?;
     let filter = EventFilter { subject_refs: Some(pseudonyms), ..EventFilter::default() };
     page(&call, &query, filter).await
 }

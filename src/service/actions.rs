@@ -113,16 +113,13 @@ async fn retry_in(
             }
             &newer.1
         }
-        None => &known.refs,
+        None => {
+            if had_ended && let Some(open) = tx.reopen(&request, &known.refs).await? {
+                return Err(ServiceError::Duplicate(Some(open)));
+            }
+            &known.refs
+        }
     };
-    if (had_ended || newer.is_some())
-        && let Some(open) = tx.reopen(&request, refs).await?
-    {
-        return Err(ServiceError::Duplicate(Some(open)));
-    }
-    if newer.is_some() {
-        tx.add_refs(&request, refs).await?;
-    }
     tx.append(&mut request, vec![event]).await?;
     tx.save(&request).await?;
     Ok((request, refs.clone()))
@@ -144,11 +141,12 @@ pub(super) fn newer_version(
     Some((current.compiled, refs))
 }
 
-/// Gives a request the plan's current version; the event that tells of it gets both.
+/// Gives a request the plan's current version and its subject's refs under that; the event that tells of it gets both
+/// versions.
 pub(super) async fn repin(
     tx: &mut Tx,
     request: &mut Request,
-    (current, _): &(Arc<CompiledPlan>, Refs),
+    (current, refs): &(Arc<CompiledPlan>, Refs),
     event: &mut NewEvent,
 ) -> Result<(), ServiceError> {
     if let Some(details) = event.details.as_object_mut() {
@@ -159,7 +157,10 @@ pub(super) async fn repin(
     tx.delete_keys(request.id, "").await?;
     // Those of the version before may be of other columns.
     tx.forget_refs(request.id).await?;
-    Ok(())
+    if let Some(open) = tx.reopen(request, refs).await? {
+        return Err(ServiceError::Duplicate(Some(open)));
+    }
+    Ok(tx.add_refs(request, refs).await?)
 }
 
 /// Free text that belongs to a change. It is sealed with the request: no event holds free text.

@@ -58,10 +58,6 @@ async fn approve_in(
     if from != plan_version {
         let newer = newer_version(service, &request, known).ok_or(ServiceError::SubjectDoesNotFit)?;
         repin(tx, &mut request, &newer, &mut event).await?;
-        if let Some(open) = tx.reopen(&request, &newer.1).await? {
-            return Err(ServiceError::Duplicate(Some(open)));
-        }
-        tx.add_refs(&request, &newer.1).await?;
     }
     tx.write(&mut request, vec![event]).await?;
     Ok(request)

@@ -11,17 +11,17 @@ use super::{
     Service,
     actions::finish,
     error::ServiceError,
-    intake::{given_refs, registered},
-    readings::{CONFIDENTIAL, Reader},
+    intake::{given_refs, registered, seal},
+    readings::{Reader, open},
 };
 use crate::{
     domain::{
         audit::ChainHead,
         compile::subject::check_subject,
         hold::{Ground, Hold, HoldConfidential, Scope, table_of},
-        request::Subject,
+        request::{Request, Subject},
     },
-    store::{NewSecrets, StoreError, Tx, WholeHold},
+    store::{StoreError, Tx, WholeHold},
 };
 
 /// How often is looked for holds whose time is over.
@@ -81,10 +81,7 @@ pub async fn place(
         head: ChainHead::default(),
     };
     let confidential = HoldConfidential { subject: placement.subject, reason: placement.reason };
-    let plain = serde_json::to_vec(&confidential)
-        .map_err(|_| ServiceError::Internal("a hold could not be written as JSON"))?;
-    let (data_key, wrapped_key) = service.vault.new_data_key();
-    let secrets = NewSecrets { wrapped_key, confidential: data_key.seal(&plain, CONFIDENTIAL) };
+    let secrets = seal(service, &confidential)?;
     let event = hold.placed(subject_ref(&refs));
     let mut tx = service.store.begin().await?;
     let placed = tx.place_hold(&mut hold, event, &secrets, &refs).await;
@@ -100,10 +97,7 @@ pub async fn end(service: &Service, reader: &Reader, id: Uuid) -> Result<HoldRea
     let mut tx = service.store.begin().await?;
     let outcome = end_in(service, &mut tx, reader, id).await;
     let (whole, released) = finish(tx, outcome).await?;
-    for request in &released {
-        service.watchers.changed(request);
-    }
-    service.wake.notify_one();
+    tell(service, &released);
     Ok(reading(service, whole))
 }
 
@@ -112,7 +106,7 @@ async fn end_in(
     tx: &mut Tx,
     reader: &Reader,
     id: Uuid,
-) -> Result<(WholeHold, Vec<crate::domain::request::Request>), ServiceError> {
+) -> Result<(WholeHold, Vec<Request>), ServiceError> {
     let mut whole = tx.lock_hold(id).await?.ok_or(ServiceError::NotFound)?;
     let event = whole.hold.end(&reader.sub, subject_ref(&whole.refs), service.clock.now())?;
     let released = tx.end_hold(&mut whole.hold, event, &reader.sub).await?;
@@ -149,13 +143,18 @@ pub async fn expire(service: &Service) -> Result<usize, StoreError> {
         };
         let released = tx.end_hold(&mut hold, event, "system").await?;
         tx.commit().await?;
-        for request in &released {
-            service.watchers.changed(request);
-        }
-        service.wake.notify_one();
+        tell(service, &released);
         expired += 1;
     }
     Ok(expired)
+}
+
+/// Tells who waits, and the worker, of requests that go on.
+fn tell(service: &Service, released: &[Request]) {
+    for request in released {
+        service.watchers.changed(request);
+    }
+    service.wake.notify_one();
 }
 
 /// One hold.
@@ -183,15 +182,8 @@ pub async fn list(
 
 fn reading(service: &Service, whole: WholeHold) -> HoldReading {
     let WholeHold { hold, secrets, refs } = whole;
-    let opened = service
-        .vault
-        .unwrap_data_key(&secrets.wrapped_key)
-        .and_then(|key| key.open(&secrets.confidential, CONFIDENTIAL));
-    HoldReading {
-        hold,
-        confidential: opened.ok().and_then(|plain| serde_json::from_slice(&plain).ok()),
-        refs,
-    }
+    let confidential = open(service, hold.id, &secrets.wrapped_key, &secrets.confidential);
+    HoldReading { hold, confidential, refs }
 }
 
 /// Under which the audit log tells of the hold: the first identity that was given.

@@ -1,6 +1,7 @@
 //! Submitting a request: one transaction with its first audit event, and the worker is woken.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
@@ -200,9 +201,13 @@ fn new_request(
     })
 }
 
-fn seal(service: &Service, confidential: &Confidential) -> Result<NewSecrets, ServiceError> {
+/// Seals under a data key of its own.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub(super) fn seal(service: &Service, confidential: &impl Serialize) -> Result<NewSecrets, ServiceError> {
     let plain = serde_json::to_vec(confidential)
-        .map_err(|_| ServiceError::Internal("a subject could not be written as JSON"))?;
+        .map_err(|_| ServiceError::Internal("what is to be sealed could not be written as JSON"))?;
     let (data_key, wrapped_key) = service.vault.new_data_key();
     Ok(NewSecrets { wrapped_key, confidential: data_key.seal(&plain, CONFIDENTIAL) })
 }

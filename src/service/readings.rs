@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::{Service, error::ServiceError};
@@ -191,10 +192,16 @@ pub(super) async fn unsealed(service: &Service, id: Uuid) -> Result<Option<Confi
     Ok(sealed.and_then(|(key, text)| open(service, id, &key, &text)))
 }
 
-fn open(service: &Service, id: Uuid, wrapped_key: &[u8], sealed: &[u8]) -> Option<Confidential> {
+/// What is sealed with a request or a hold; `None` when that was done under another key.
+pub(super) fn open<T: DeserializeOwned>(
+    service: &Service,
+    id: Uuid,
+    wrapped_key: &[u8],
+    sealed: &[u8],
+) -> Option<T> {
     let opened = service.vault.unwrap_data_key(wrapped_key).and_then(|key| key.open(sealed, CONFIDENTIAL));
     let Ok(plain) = opened else {
-        tracing::error!(request = %id, "sealed under another pseudonym_key than the configured one");
+        tracing::error!(%id, "sealed under another pseudonym_key than the configured one");
         return None;
     };
     serde_json::from_slice(&plain).ok()

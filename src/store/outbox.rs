@@ -77,6 +77,9 @@ pub(super) struct Announcement(Vec<DeliveryRow>);
 impl Announcement {
     /// `request` as the change leaves it.
     pub(super) fn of(endpoints: &[String], clock: Clock, request: &Request, events: &[NewEvent]) -> Self {
+        if endpoints.is_empty() {
+            return Self(Vec::new());
+        }
         let at = clock.now();
         let told: Vec<EventName> =
             events.iter().map(|event| event.event).filter(|event| event.changes_status()).collect();

@@ -101,16 +101,8 @@ impl Tx {
             on!(self.conn().await?, |c| same.execute(c).await)?;
             return Ok(false);
         }
-        let event = NewEvent {
-            event: EventName::PlanRegistered,
-            request_id: None,
-            subject_ref: None,
-            actor: actor.to_owned(),
-            step: None,
-            action: None,
-            rows: None,
-            details: json!({ "plan": plan.name, "version": plan.version }),
-        };
+        let details = json!({ "plan": plan.name, "version": plan.version });
+        let event = NewEvent::new(EventName::PlanRegistered, actor, details);
         self.append_to(&format!("plan:{}", plan.name), &mut head, vec![event]).await?;
         let update = diesel::update(plans::table.find(plan.name)).set((
             plans::version.eq(plan.version),

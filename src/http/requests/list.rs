@@ -2,20 +2,16 @@
 
 use actix_web::http::StatusCode;
 
-use super::{MAX_NAME, shape, subject};
+use super::{person, shape};
 use crate::{
     domain::request::{Kind, Outcome, Status},
     http::{
-        body::Fields,
         call::{Answer, Call, Page, json},
         page::{Paging, Position},
         problem::Problem,
         query::Query,
     },
-    service::{
-        audit,
-        readings::{self, Reading},
-    },
+    service::readings::{self, Reading},
     store::{self, RequestFilter, Sort},
 };
 
@@ -78,11 +74,8 @@ async fn page(call: &Call, query: &Query, filter: RequestFilter, sort: Sort) -> 
     )
 )]
 pub async fn search(mut call: Call) -> Answer {
-    let mut fields = Fields::of(call.json().await?)?;
-    let (plan, subject) = (fields.text("plan", MAX_NAME), subject(&mut fields));
-    fields.end()?;
+    let pseudonyms = person(&mut call).await?;
     let query = call.query(&["limit", "cursor"])?;
-    let pseudonyms = call.run(|service| async move { audit::pseudonyms(&service, &plan, &subject) }).await?;
     let filter = RequestFilter { subject_refs: Some(pseudonyms), ..RequestFilter::default() };
     page(&call, &query, filter, Sort::default()).await
 }

@@ -16,10 +16,11 @@ use actix_web::{
 use super::{
     body::Fields,
     call::{Call, json},
+    problem::Problem,
 };
 use crate::{
     domain::request::{Kind, Subject},
-    service::readings::Reading,
+    service::{audit, readings::Reading},
 };
 
 /// Of names and ids in bodies, in characters.
@@ -48,4 +49,15 @@ pub fn answer(call: &Call, status: StatusCode, reading: &Reading) -> HttpRespons
 /// The subject in a body; whether its identities fit is for the plan to say.
 pub fn subject(fields: &mut Fields) -> Subject {
     Subject(fields.object("subject"))
+}
+
+/// The pseudonyms of the person that a body of plan and subject names.
+///
+/// # Errors
+/// For what is no such body, or no person of that plan.
+pub async fn person(call: &mut Call) -> Result<Vec<String>, Problem> {
+    let mut fields = Fields::of(call.json().await?)?;
+    let (plan, subject) = (fields.text("plan", MAX_NAME), subject(&mut fields));
+    fields.end()?;
+    call.run(|service| async move { audit::pseudonyms(&service, &plan, &subject) }).await
 }
