@@ -53,6 +53,7 @@ impl Preview {
     pub fn run(&self, path: &Path) -> Outcome {
         let config = load(path)?;
         let connectors = connect(&config)?;
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == self.kind).unwrap_or(Kind::Erasure);
         let subject: BTreeMap<String, Value> =
             self.subject.iter().map(|one| (one.name.clone(), json!(one.value))).collect();
         let counted = run_async(async {
@@ -65,7 +66,7 @@ impl Preview {
                 });
             };
             let Some(compiled) = &plan.compiled else { return Err(Failure::from_down(&loaded.down)) };
-            look_ahead(&connectors, compiled, &Subject(subject)).await.map_err(Failure::new)
+            look_ahead(&connectors, compiled, kind, &Subject(subject)).await.map_err(Failure::new)
         })?;
         print(&if self.json { self.as_json(&counted) } else { as_table(&counted) })
     }

@@ -1,9 +1,11 @@
 //! A compiled plan: a plan file joined with the live schemas of its connections. It holds all that a worker
 //! needs, is stored by version, and is what connectors turn into SQL.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::schema::Family;
+use super::{plan::About, schema::Family};
 
 /// `sha256:` and 64 hex digits over what decides which rows and columns are touched, and in what order.
 pub type PlanVersion = String;
@@ -17,7 +19,13 @@ pub struct CompiledPlan {
     /// which they are read: a set may be read through an earlier one.
     pub key_sets: Vec<KeySet>,
     /// In the order of execution.
-    pub erasure: Vec<Step>,
+    pub erasure: Arc<[Step]>,
+    /// In the order of the file; those without a `portable` column are left out of a portability request.
+    #[serde(default)]
+    pub export: Arc<[Step]>,
+    /// What the controller says of the processing as a whole (GDPR Art. 15(1), 30).
+    #[serde(default)]
+    pub about: About,
     /// Every connection that a step or key set names, the root's included.
     pub connections: Vec<String>,
 }
@@ -194,6 +202,26 @@ pub enum Action {
     Mask(Mask),
     /// Nothing is changed; every row is withheld.
     Keep,
+    /// Rows are read into the package.
+    Export(Exported),
+}
+
+/// Which columns of an entry are handed out, and what the controller says of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    pub columns: ExportColumns,
+    /// What the person has given themselves and may take elsewhere (GDPR Art. 20); `None`: nothing.
+    pub portable: Option<ExportColumns>,
+    pub about: About,
+}
+
+/// Columns of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportColumns {
+    /// As the live schema has them when it is read: a further column makes no new version of the plan.
+    All,
+    Listed(Vec<String>),
 }
 
 impl Action {
@@ -206,6 +234,7 @@ impl Action {
             Self::Unlink { .. } => "unlink",
             Self::Mask(_) => "mask",
             Self::Keep => "keep",
+            Self::Export(_) => "export",
         }
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     audit::{ChainHead, EventName, NewEvent, timestamp},
-    request::{StepState, StepStatus, Subject},
+    request::{Kind, StepState, StepStatus, Subject},
 };
 
 /// Why data must stay.
@@ -112,10 +112,14 @@ impl Hold {
         self.ended.is_none() && self.expires_at.is_none_or(|at| at > now)
     }
 
-    /// True for a request of the held person under `plan` with these steps. A held table keeps the whole request back
+    /// True for an erasure of the held person under `plan` with these steps: handing out and correcting data takes none
+    /// of it away. A held table keeps the whole request back
     /// for as long as a step of it has work to do: what points at rows that stay must stay too.
     #[must_use]
-    pub fn covers(&self, plan: &str, steps: &[StepState]) -> bool {
+    pub fn covers(&self, kind: Kind, plan: &str, steps: &[StepState]) -> bool {
+        if kind != Kind::Erasure {
+            return false;
+        }
         match (self.scope, &self.table) {
             (Scope::AllPlans, _) => true,
             (Scope::Plan, _) => self.plan == plan,
@@ -213,8 +217,11 @@ mod tests {
     #[test]
     fn a_scope_says_which_requests_are_held() {
         let open = step("shop.visits", StepStatus::Pending);
-        assert!(hold(Scope::AllPlans).covers("newsletter", &open));
-        assert!(hold(Scope::Plan).covers("customer", &[]) && !hold(Scope::Plan).covers("newsletter", &open));
+        let covers = |hold: &Hold, plan: &str, steps: &[StepState]| hold.covers(Kind::Erasure, plan, steps);
+        assert!(covers(&hold(Scope::AllPlans), "newsletter", &open));
+        assert!(!hold(Scope::AllPlans).covers(Kind::Export, "newsletter", &open));
+        let plan = hold(Scope::Plan);
+        assert!(covers(&plan, "customer", &[]) && !covers(&plan, "newsletter", &open));
         let table = hold(Scope::Table);
         for (steps, covered) in [
             (open.clone(), true),
@@ -224,9 +231,9 @@ mod tests {
             (step("shop.visits_archive", StepStatus::Pending), false),
             (Vec::new(), false),
         ] {
-            assert_eq!(table.covers("customer", &steps), covered, "{steps:?}");
+            assert_eq!(covers(&table, "customer", &steps), covered, "{steps:?}");
         }
-        assert!(!table.covers("newsletter", &open));
+        assert!(!covers(&table, "newsletter", &open));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A plan file as it was read: names resolved by nobody yet, every part with the line it stands on.
 
+use serde::{Deserialize, Serialize};
+
 mod parse;
 
 pub use super::document::At;
@@ -15,6 +17,7 @@ pub struct PlanFile {
     /// The first is the root identity.
     pub identities: Vec<IdentityDef>,
     pub scope: Vec<IdentityDef>,
+    pub about: About,
     /// In the order of the file; one per entry of a table.
     pub entries: Vec<Entry>,
     /// The connections named, in the order of the file.
@@ -99,7 +102,66 @@ pub struct Entry {
     pub filter: Option<At<String>>,
     pub erase: At<Erase>,
     pub export: At<Export>,
+    /// What a portability request hands out; `None`: nothing.
+    pub portable: Option<At<Export>>,
+    pub about: About,
     pub rectify: Vec<At<String>>,
+}
+
+/// What the controller tells about a processing (GDPR Art. 15(1), Art. 30(1)), each as one text or several.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Art. 15(1)(a).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub purpose: Vec<String>,
+    /// Art. 6, 9.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub legal_basis: Vec<String>,
+    /// Of personal data, Art. 15(1)(b).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
+    /// Art. 15(1)(c).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+    /// How long it is kept, Art. 15(1)(d).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retention: Vec<String>,
+    /// Where it comes from, Art. 15(1)(g).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<String>,
+    /// To third countries and the safeguards, Art. 15(2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<String>,
+}
+
+impl About {
+    /// The parts in the order in which a person reads them: their names in a plan and their texts.
+    #[must_use]
+    pub fn parts(&self) -> [(&'static str, &[String]); 7] {
+        [
+            ("purpose", &self.purpose),
+            ("legal_basis", &self.legal_basis),
+            ("categories", &self.categories),
+            ("recipients", &self.recipients),
+            ("retention", &self.retention),
+            ("source", &self.source),
+            ("transfers", &self.transfers),
+        ]
+    }
+
+    /// The part of that name, for reading one in.
+    pub(super) fn part_mut(&mut self, name: &str) -> Option<&mut Vec<String>> {
+        Some(match name {
+            "purpose" => &mut self.purpose,
+            "legal_basis" => &mut self.legal_basis,
+            "categories" => &mut self.categories,
+            "recipients" => &mut self.recipients,
+            "retention" => &mut self.retention,
+            "source" => &mut self.source,
+            "transfers" => &mut self.transfers,
+            _ => return None,
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

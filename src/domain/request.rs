@@ -11,6 +11,7 @@ use super::audit::{ChainHead, EventName, NewEvent};
 
 mod answering;
 mod approval;
+mod asked;
 pub mod letter;
 mod progress;
 mod rest;
@@ -21,6 +22,7 @@ mod transitions;
 
 pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, SOON};
 pub use approval::{DenialReason, Refusal};
+pub use asked::{ExportOptions, Format, Right};
 pub use state::{Disposition, Outcome, RunCode, RunError, State, Status};
 pub use transitions::{Cancelled, WithReason};
 
@@ -30,15 +32,18 @@ pub use transitions::{Cancelled, WithReason};
 pub enum Kind {
     /// GDPR Art. 17.
     Erasure,
+    /// GDPR Art. 15 and 20.
+    Export,
 }
 
 impl Kind {
-    pub const ALL: [Self; 1] = [Self::Erasure];
+    pub const ALL: [Self; 2] = [Self::Erasure, Self::Export];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Erasure => "erasure",
+            Self::Export => "export",
         }
     }
 }
@@ -156,6 +161,9 @@ pub struct Confidential {
     /// Why the answer takes longer than a month.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_reason: Option<String>,
+    /// Of an export.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<ExportOptions>,
 }
 
 /// A transition that the present state does not allow.

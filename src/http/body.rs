@@ -183,6 +183,20 @@ impl Fields {
         found
     }
 
+    /// A word that may be null or absent, one of a list.
+    pub fn optional_word<T: Copy>(
+        &mut self,
+        name: &str,
+        all: &[T],
+        word: impl Fn(T) -> &'static str,
+    ) -> Option<T> {
+        if !self.has(name) {
+            self.members.remove(name);
+            return None;
+        }
+        self.word(name, all, word)
+    }
+
     /// A whole number that must be there.
     pub fn number(&mut self, name: &str, range: RangeInclusive<u32>) -> u32 {
         let number = self.members.remove(name).unwrap_or_default();

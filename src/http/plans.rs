@@ -39,6 +39,7 @@ pub struct PlanBody {
 #[derive(Serialize, ToSchema)]
 struct StepsBody {
     erasure: Vec<PlanStep>,
+    export: Vec<PlanStep>,
 }
 
 /// One table with one action.
@@ -165,7 +166,7 @@ pub async fn preview(mut call: Call) -> Answer {
                 ServiceError::UnknownPlan => ServiceError::NotFound,
                 other => other,
             })?;
-            Ok(previews::preview(&service, &registered, &subject).await?)
+            Ok(previews::preview(&service, &registered, kind, &subject).await?)
         })
         .await?;
     Ok(json(StatusCode::OK, &preview_body(kind.as_str(), preview)))
@@ -220,6 +221,9 @@ fn registered_body(version: Version) -> PlanBody {
         registered_at: Some(timestamp(version.registered_at)),
         identities: names(&plan.root.identities),
         scope: names(&plan.root.scope),
-        steps: Some(StepsBody { erasure: plan.erasure.iter().map(step).collect() }),
+        steps: Some(StepsBody {
+            erasure: plan.erasure.iter().map(step).collect(),
+            export: plan.export.iter().map(step).collect(),
+        }),
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         audit::NewEvent,
-        compiled::CompiledPlan,
+        compiled::{CompiledPlan, Step},
         request::{Cancelled, Confidential, Request, State, WithReason},
     },
     store::{NewSecrets, Tx},
@@ -111,7 +111,7 @@ async fn retry_in(
             if service.approval.contains(&request.kind) {
                 request.state = State::Pending;
             }
-            &newer.1
+            &newer.refs
         }
         None => {
             if had_ended && let Some(open) = tx.reopen(&request, &known.refs).await? {
@@ -125,20 +125,23 @@ async fn retry_in(
     Ok((request, refs.clone()))
 }
 
-/// The plan's current version where the request has touched nothing and its subject fits it, and the subject's refs
-/// under it.
-pub(super) fn newer_version(
-    service: &Service,
-    request: &Request,
-    known: &Reading,
-) -> Option<(Arc<CompiledPlan>, Refs)> {
+/// A later version of a request's plan, and what follows from it.
+pub(super) struct Newer {
+    plan: Arc<CompiledPlan>,
+    steps: Arc<[Step]>,
+    refs: Refs,
+}
+
+/// The plan's current version where the request has touched nothing and its subject fits it.
+pub(super) fn newer_version(service: &Service, request: &Request, known: &Reading) -> Option<Newer> {
     let Some(Availability::Registered(current)) = service.plans.current(&request.plan) else { return None };
     if request.touched || current.compiled.version == request.plan_version {
         return None;
     }
     let given = known.confidential.as_ref()?;
     let refs = given_refs(service, &current.compiled, &given.subject).ok()?;
-    Some((current.compiled, refs))
+    let steps = given.steps(&current.compiled, request.kind);
+    Some(Newer { plan: current.compiled, steps, refs })
 }
 
 /// Gives a request the plan's current version and its subject's refs under that; the event that tells of it gets both
@@ -146,14 +149,14 @@ pub(super) fn newer_version(
 pub(super) async fn repin(
     tx: &mut Tx,
     request: &mut Request,
-    (current, refs): &(Arc<CompiledPlan>, Refs),
+    Newer { plan, steps, refs }: &Newer,
     event: &mut NewEvent,
 ) -> Result<(), ServiceError> {
     if let Some(details) = event.details.as_object_mut() {
         details.insert("from_plan_version".to_owned(), request.plan_version.clone().into());
-        details.insert("plan_version".to_owned(), current.version.clone().into());
+        details.insert("plan_version".to_owned(), plan.version.clone().into());
     }
-    request.pin(current);
+    request.pin(plan, steps);
     tx.delete_keys(request.id, "").await?;
     // Those of the version before may be of other columns.
     tx.forget_refs(request.id).await?;

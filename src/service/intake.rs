@@ -14,9 +14,11 @@ use crate::{
     domain::{
         audit::{ChainHead, EventName},
         compile::subject::{check_subject, subject_refs},
-        compiled::CompiledPlan,
+        compiled::{CompiledPlan, Step},
         key::{Key, Tuple},
-        request::{Answering, Confidential, IdentityCheck, Kind, Request, State, StepState, Subject},
+        request::{
+            Answering, Confidential, ExportOptions, IdentityCheck, Kind, Request, State, StepState, Subject,
+        },
     },
     store::{Inserted, NewSecrets},
 };
@@ -35,6 +37,8 @@ pub struct Submission {
     pub submitted_at: Option<DateTime<Utc>>,
     /// Where the person's identity had, or has, to be confirmed (Art. 12(6)).
     pub identity_check: Option<IdentityCheck>,
+    /// Of an export; otherwise `None`.
+    pub export: Option<ExportOptions>,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -66,13 +70,15 @@ pub async fn submit(
     let registered = registered(service, &submission.plan)?;
     let plan = &registered.compiled;
     let refs = given_refs(service, plan, &submission.subject)?;
-    let mut request = new_request(service, reader, plan, &submission)?;
     let confidential = Confidential {
-        subject: submission.subject,
-        reason: submission.reason,
+        subject: submission.subject.clone(),
+        reason: submission.reason.clone(),
         denial_text: None,
         extension_reason: None,
+        export: submission.export.clone(),
     };
+    let steps = confidential.steps(plan, submission.kind);
+    let mut request = new_request(service, reader, plan, &steps, &submission)?;
     let secrets = seal(service, &confidential)?;
     let details =
         json!({ "kind": request.kind.as_str(), "plan": request.plan, "plan_version": request.plan_version });
@@ -160,6 +166,7 @@ fn new_request(
     service: &Service,
     reader: &Reader,
     plan: &CompiledPlan,
+    steps: &[Step],
     submission: &Submission,
 ) -> Result<Request, ServiceError> {
     let now = service.clock.now();
@@ -196,7 +203,7 @@ fn new_request(
         touched: false,
         hold: None,
         subject_ref: None,
-        steps: StepState::initial(plan),
+        steps: StepState::initial(steps),
         head: ChainHead::default(),
     })
 }

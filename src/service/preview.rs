@@ -14,7 +14,7 @@ use crate::{
         compile::subject::{SubjectFault, check_subject},
         compiled::{CompiledPlan, Step},
         key::{Key, Tuple},
-        request::Subject,
+        request::{Kind, Subject},
     },
 };
 
@@ -53,9 +53,10 @@ pub enum PreviewError {
 pub async fn preview(
     service: &Service,
     registered: &Registered,
+    kind: Kind,
     subject: &Subject,
 ) -> Result<Preview, PreviewError> {
-    look_ahead(&service.connectors, &registered.compiled, subject).await
+    look_ahead(&service.connectors, &registered.compiled, kind, subject).await
 }
 
 /// [`preview`] for a plan that need not be registered: the command line works without a store.
@@ -65,6 +66,7 @@ pub async fn preview(
 pub async fn look_ahead(
     connectors: &Connectors,
     plan: &CompiledPlan,
+    kind: Kind,
     subject: &Subject,
 ) -> Result<Preview, PreviewError> {
     let until = Instant::now() + LIMIT;
@@ -76,7 +78,7 @@ pub async fn look_ahead(
     };
     let keys = Keys { root: Arc::new(tuple), ..Keys::default() };
     let mut steps = Vec::new();
-    for step in &plan.erasure {
+    for step in plan.steps(kind).iter() {
         let matched = count(connectors, step, &keys, until, &mut warnings).await?;
         steps.push(PreviewStep {
             name: step.name.clone(),

@@ -108,7 +108,7 @@ pub(super) async fn hold_on(
     let now = clock.now();
     for row in rows {
         let hold = row.into_hold()?;
-        if hold.is_active(now) && hold.covers(&request.plan, &request.steps) {
+        if hold.is_active(now) && hold.covers(request.kind, &request.plan, &request.steps) {
             return Ok(Some(hold.id));
         }
     }
@@ -159,7 +159,7 @@ impl Tx {
             diesel::insert_into(hold_refs::table).values(row)
         });
         for request in self.resolved_requests_of(refs).await? {
-            if hold.covers(&request.plan, &request.steps) {
+            if hold.covers(request.kind, &request.plan, &request.steps) {
                 let heed = diesel::update(requests::table.find(request.id.to_string()))
                     .set(requests::hold_id.eq(Some(id)));
                 on!(self.conn().await?, |c| heed.execute(c).await)?;

@@ -69,7 +69,7 @@ pub(super) fn remaining(
                 matched.then(" AND ").and(unreferenced(context, rows, reference))
             })
         }
-        Action::Delete | Action::Unlink { .. } | Action::Keep => matched,
+        Action::Delete | Action::Unlink { .. } | Action::Keep | Action::Export(_) => matched,
     })
 }
 

@@ -1,4 +1,4 @@
-//! `export` and `rectify`: columns that exist, and no credentials by accident.
+//! `export`, `portable` and `rectify`: columns that exist, and no credentials by accident.
 
 use super::model::{Model, Resolved};
 use crate::domain::{
@@ -18,9 +18,14 @@ pub(super) fn check(model: &Model<'_>, faults: &mut Reader) {
         let table = model.tables[entry.table].table;
         match &entry.entry.export.value {
             // An `unlink` is about other people's rows: they are never exported.
-            Export::All if !entry.is_unlink() => check_all(entry, table, faults),
+            Export::All if !entry.is_unlink() => check_all(entry, table, "export", faults),
             Export::Columns(columns) => check_columns(entry, table, columns, "export", faults),
             Export::All | Export::None => {}
+        }
+        match entry.entry.portable.as_ref().map(|portable| &portable.value) {
+            Some(Export::All) => check_all(entry, table, "portable", faults),
+            Some(Export::Columns(columns)) => check_columns(entry, table, columns, "portable", faults),
+            Some(Export::None) | None => {}
         }
         check_columns(entry, table, &entry.entry.rectify, "rectify", faults);
         for column in &entry.entry.rectify {
@@ -49,14 +54,14 @@ fn check_columns(
     }
 }
 
-fn check_all(entry: &Resolved<'_>, table: &Table, faults: &mut Reader) {
+fn check_all(entry: &Resolved<'_>, table: &Table, what: &str, faults: &mut Reader) {
     let suspects: Vec<&str> =
         table.columns.iter().map(|column| column.name.as_str()).filter(|name| is_credential(name)).collect();
     if suspects.is_empty() {
         return;
     }
     let problem = format!(
-        "`export: all` of `{}` would hand out what looks like a credential: {}",
+        "`{what}: all` of `{}` would hand out what looks like a credential: {}",
         entry.name,
         suspects.join(", ")
     );
@@ -66,8 +71,12 @@ fn check_all(entry: &Resolved<'_>, table: &Table, faults: &mut Reader) {
         .map(|column| column.name.as_str())
         .filter(|name| !suspects.contains(name))
         .collect();
-    let remedy = format!("write export: none, or list the columns: export: [{}]", rest.join(", "));
-    faults.error(entry.entry.export.line, problem, remedy);
+    let remedy = format!("write {what}: none, or list the columns: {what}: [{}]", rest.join(", "));
+    let line = match &entry.entry.portable {
+        Some(portable) if what == "portable" => portable.line,
+        _ => entry.entry.export.line,
+    };
+    faults.error(line, problem, remedy);
 }
 
 /// A column of that name holds what opens doors: no export hands it out.

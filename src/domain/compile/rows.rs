@@ -13,10 +13,10 @@ use super::{
 };
 use crate::domain::{
     compiled::{
-        Action, Alternative, CompiledPlan, Constant, Identity, KeyColumn, KeySet, Link, Root, Rows, Source,
-        Step,
+        Action, Alternative, CompiledPlan, Constant, ExportColumns, Exported, Identity, KeyColumn, KeySet,
+        Link, Root, Rows, Source, Step,
     },
-    plan::Erase,
+    plan::{Erase, Export},
     schema::Column,
 };
 
@@ -27,6 +27,7 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
     let scope = builder.identities(&model.root.scope);
     let key: Vec<usize> = model.root.key.iter().map(|column| builder.root_column(column)).collect();
     let erasure: Vec<Step> = (0..order.steps.len()).map(|index| builder.step(index)).collect();
+    let export: Vec<Step> = (0..model.entries.len()).filter_map(|id| builder.export(id)).collect();
     let must_be_unshared = builder.must_be_unshared();
     let place = &model.tables[model.root.table];
     let mut plan = CompiledPlan {
@@ -42,7 +43,9 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
             must_be_unshared,
         },
         key_sets: builder.key_sets,
-        erasure,
+        erasure: erasure.into(),
+        export: export.into(),
+        about: model.plan.about.clone(),
         connections: Vec::new(),
     };
     plan.connections = connections(model, &plan);
@@ -54,10 +57,21 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
 fn connections(model: &Model<'_>, plan: &CompiledPlan) -> Vec<String> {
     let used = |name: &str| {
         plan.root.connection == name
-            || plan.erasure.iter().any(|step| step.connection == name)
+            || plan.erasure.iter().chain(&*plan.export).any(|step| step.connection == name)
             || plan.key_sets.iter().any(|set| set.connection == name)
     };
     model.plan.connections.iter().map(|known| known.value.clone()).filter(|name| used(name)).collect()
+}
+
+/// `None`: nothing is handed out.
+fn export_columns(export: &Export) -> Option<ExportColumns> {
+    match export {
+        Export::All => Some(ExportColumns::All),
+        Export::None => None,
+        Export::Columns(columns) => {
+            Some(ExportColumns::Listed(columns.iter().map(|column| column.value.clone()).collect()))
+        }
+    }
 }
 
 struct Builder<'m, 'a> {
@@ -117,6 +131,33 @@ impl Builder<'_, '_> {
             cuts: self.order.cuts[index].clone(),
             openers,
         }
+    }
+
+    /// What an access request reads of an entry. Other people's rows, which an `unlink` is about, are never handed
+    /// out; nor is what has no personal data in it, unless the plan lists its columns.
+    fn export(&mut self, id: EntryId) -> Option<Step> {
+        let entry = &self.model.entries[id];
+        let columns = match &entry.entry.export.value {
+            Export::All if matches!(entry.erase(), Erase::None(_)) => return None,
+            export => export_columns(export)?,
+        };
+        if entry.is_unlink() {
+            return None;
+        }
+        // A row that an `unlink` takes in an erasure may be the person's own all the same.
+        let earlier: Vec<EntryId> =
+            self.model.earlier(id).filter(|&other| !self.model.entries[other].is_unlink()).collect();
+        let portable = entry.entry.portable.as_ref().and_then(|portable| export_columns(&portable.value));
+        Some(Step {
+            name: entry.name.clone(),
+            connection: self.model.table_of(id).connection.to_owned(),
+            rows: Rows { except: self.bare_all(&earlier), ..self.bare(id) },
+            action: Action::Export(Exported { columns, portable, about: entry.entry.about.clone() }),
+            basis: None,
+            is_root: entry.is_root,
+            cuts: Vec::new(),
+            openers: None,
+        })
     }
 
     fn bare_all(&mut self, ids: &[EntryId]) -> Vec<Rows> {

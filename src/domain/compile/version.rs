@@ -1,5 +1,7 @@
 //! The version of a compiled plan.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest;
 
 use crate::domain::{
@@ -12,7 +14,7 @@ use crate::domain::{
 pub(super) fn of(plan: &CompiledPlan) -> PlanVersion {
     let mut decisive = plan.clone();
     decisive.version = String::new();
-    for step in &mut decisive.erasure {
+    for step in Arc::make_mut(&mut decisive.erasure) {
         step.basis = None;
     }
     let bytes =

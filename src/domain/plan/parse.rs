@@ -3,6 +3,7 @@
 use super::{Entry, IdentityDef, PlanFile, Reference};
 use crate::domain::document::{At, Document, Fault, Node, Reader};
 
+mod about;
 mod entry;
 mod erase;
 mod names;
@@ -25,7 +26,7 @@ pub fn parse(file: &str, text: &str) -> Result<PlanFile, Vec<Fault>> {
 }
 
 fn read_plan(reader: &mut Reader, node: &Node, file: &str, text: &str) -> Option<PlanFile> {
-    let fields = reader.fields(node, "the plan", &["plan", "subject", "connections"])?;
+    let fields = reader.fields(node, "the plan", &["plan", "subject", "about", "connections"])?;
     for (key, example) in [
         ("plan", "plan: customer"),
         ("subject", "subject: { user_id: shop.users.id }"),
@@ -42,6 +43,7 @@ fn read_plan(reader: &mut Reader, node: &Node, file: &str, text: &str) -> Option
     let name = fields.get("plan").and_then(|node| read_name(reader, node, "the plan's name"));
     let subject = fields.get("subject").and_then(|node| read_subject(reader, node));
     let connections = fields.get("connections").map(|node| read_connections(reader, node));
+    let about = about::read_about(reader, &fields, "the plan");
     let (identities, scope) = subject?;
     let (connections, entries) = connections?;
     Some(PlanFile {
@@ -50,6 +52,7 @@ fn read_plan(reader: &mut Reader, node: &Node, file: &str, text: &str) -> Option
         name: name?,
         identities,
         scope,
+        about,
         entries,
         connections,
     })

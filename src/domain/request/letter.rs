@@ -183,6 +183,7 @@ mod tests {
             subject: Subject(BTreeMap::new()),
             reason: None,
             denial_text: Some("You did not answer our call.".to_owned()),
+            export: None,
             extension_reason: Some("many systems".to_owned()),
         };
         let text = draft(&request, Some(&confidential)).unwrap();

@@ -5,7 +5,7 @@ use super::{StepState, StepStatus};
 use crate::domain::compiled::{Alternative, CompiledPlan, Rows, Source};
 
 impl CompiledPlan {
-    /// True when a step that is not finished finds its rows through something that a begun step has removed
+    /// True when a step of an erasure that is not finished finds its rows through something that a begun step has removed
     /// or changed: the root row, or the rows that a key set was read from.
     #[must_use]
     pub fn rest_needs_sealed_keys(&self, steps: &[StepState]) -> bool {
@@ -49,7 +49,10 @@ impl Lost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::compiled::{Action, KeySet, Link, Root, Step, TableName};
+    use crate::domain::{
+        compiled::{Action, KeySet, Link, Root, Step, TableName},
+        plan::About,
+    };
 
     fn rows(table: &str, source: Option<Source>) -> Rows {
         let links = source.map(|source| Link {
@@ -107,14 +110,17 @@ mod tests {
                 step(rows("items", Some(Source::Keys(0))), false),
                 step(rows("users", None), true),
                 step(rows("notes", Some(Source::Root(vec![0]))), false),
-            ],
+            ]
+            .into(),
+            export: [].into(),
+            about: About::default(),
             connections: vec!["shop".to_owned()],
         }
     }
 
     /// Batches so far, and whether each step is finished.
     fn steps(so_far: [(i32, bool); 4]) -> Vec<StepState> {
-        let mut steps = StepState::initial(&plan());
+        let mut steps = StepState::initial(&plan().erasure);
         for (step, (batches, finished)) in steps.iter_mut().zip(so_far) {
             step.batches = batches;
             step.status = if finished { StepStatus::Completed } else { StepStatus::Pending };

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{InvalidState, Outcome, Request, State, StepState, StepStatus};
 use crate::domain::{
     audit::{EventName, NewEvent},
-    compiled::CompiledPlan,
+    compiled::{CompiledPlan, Step},
 };
 
 /// What a `cancel` came to.
@@ -96,11 +96,11 @@ impl Request {
     }
 
     /// Replaces the plan of a request that has touched nothing. What was resolved under the old one is void.
-    pub fn pin(&mut self, plan: &CompiledPlan) {
+    pub fn pin(&mut self, plan: &CompiledPlan, steps: &[Step]) {
         self.plan_version.clone_from(&plan.version);
         self.resolved = false;
         self.subject_ref = None;
-        self.steps = StepState::initial(plan);
+        self.steps = StepState::initial(steps);
     }
 }
 
@@ -114,8 +114,8 @@ pub enum WithReason {
 impl StepState {
     /// The steps of a request that starts, in the order of execution.
     #[must_use]
-    pub fn initial(plan: &CompiledPlan) -> Vec<Self> {
-        plan.erasure
+    pub fn initial(steps: &[Step]) -> Vec<Self> {
+        steps
             .iter()
             .map(|step| Self {
                 name: step.name.clone(),

@@ -30,11 +30,7 @@ pub const MAX_REASON: usize = 2_000;
 
 /// The kind of request in a body.
 pub fn kind(fields: &mut Fields) -> Kind {
-    let kind = fields.text("kind", MAX_NAME);
-    if !kind.is_empty() && kind != Kind::Erasure.as_str() {
-        fields.fault("kind", "must be \"erasure\"");
-    }
-    Kind::Erasure
+    fields.word("kind", &Kind::ALL, Kind::as_str).unwrap_or(Kind::Erasure)
 }
 
 /// A request as the answer to what was done with it; `Retry-After: 1` while it is open.

@@ -4,6 +4,7 @@ use actix_web::http::{StatusCode, header};
 
 use super::{MAX_NAME, MAX_REASON, answer, answering::identity_check, kind, shape, subject};
 use crate::{
+    domain::request::{ExportOptions, Format, Kind, Right},
     http::{
         body::Fields,
         call::{Answer, Call},
@@ -58,18 +59,29 @@ pub async fn submit(mut call: Call) -> Answer {
 }
 
 fn parse(mut fields: Fields, idempotency: Option<Idempotency>) -> Result<Submission, Problem> {
+    let kind = kind(&mut fields);
     let submission = Submission {
-        kind: kind(&mut fields),
+        kind,
         plan: fields.text("plan", MAX_NAME),
         subject: subject(&mut fields),
         external_id: fields.optional_text("external_id", MAX_NAME),
         reason: fields.optional_text("reason", MAX_REASON),
         submitted_at: fields.optional_time("submitted_at"),
         identity_check: fields.optional_part("identity_check", identity_check),
+        export: export_options(&mut fields, kind),
         idempotency,
     };
     fields.end()?;
     Ok(submission)
+}
+
+/// How an export is to be made; members of other kinds' bodies stay behind and are told as unknown.
+fn export_options(fields: &mut Fields, kind: Kind) -> Option<ExportOptions> {
+    (kind == Kind::Export).then(|| ExportOptions {
+        format: fields.optional_word("format", &Format::ALL, Format::as_str).unwrap_or_default(),
+        right: fields.optional_word("right", &Right::ALL, Right::as_str).unwrap_or_default(),
+        encrypt_to: None,
+    })
 }
 
 fn idempotency_key(call: &Call) -> Result<Option<String>, Problem> {

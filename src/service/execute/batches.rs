@@ -60,13 +60,13 @@ impl Pace {
 /// Carries out one step: counts what it cuts, works in batches, and counts itself unless a later step does that
 /// right before it cuts the path.
 pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result<(), Interrupt> {
-    let Some(step) = run.plan.erasure.get(position) else { return Ok(()) };
+    let Some(step) = run.steps.get(position) else { return Ok(()) };
     if recorder.request.steps.get(position).is_some_and(|state| state.is_verified()) {
         return Ok(());
     }
     let with_root = step.is_root && !step.is_keep() && !step.is_recorded();
-    for due in verify::due_before(&run.plan, position) {
-        let last_count_is_with_root = with_root && !run.plan.erasure.get(due).is_some_and(is_counted_alone);
+    for due in verify::due_before(&run.steps, position) {
+        let last_count_is_with_root = with_root && !run.steps.get(due).is_some_and(is_counted_alone);
         // The first step that cuts a path counts it; after that a count would go through rows that are gone.
         let unverified = recorder.request.steps.get(due).is_some_and(|state| !state.is_verified());
         if unverified && !last_count_is_with_root {
@@ -79,7 +79,7 @@ pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder, position: usize) 
     } else if !step.is_keep() {
         walk(run, recorder, position).await?;
     }
-    if verify::is_verified_at_once(&run.plan, position) {
+    if verify::is_verified_at_once(&run.steps, position) {
         verify::verify(run, recorder, position).await?;
     }
     recorder.flush().await
@@ -92,7 +92,7 @@ fn is_counted_alone(step: &Step) -> bool {
 
 /// Works on every row that a step still finds.
 pub async fn walk(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result<(), Interrupt> {
-    let Some(step) = run.plan.erasure.get(position) else { return Ok(()) };
+    let Some(step) = run.steps.get(position) else { return Ok(()) };
     if let Some(openers) = &step.openers {
         walk_rows(run, recorder, position, openers, true).await?;
     }
@@ -110,8 +110,7 @@ async fn walk_rows(
         for (pass, bound) in keys::passes(run, recorder, rows, alternative).await?.into_iter().enumerate() {
             let keys = keys::bind(run, recorder, rows, alternative, &bound).await?;
             let log = run
-                .plan
-                .erasure
+                .steps
                 .get(position)
                 .and_then(|step| recorded::Log::new(step, position, alternative, pass));
             Walk { position, alternative, opener, log }.run(run, recorder, rows, &keys).await?;
@@ -128,7 +127,7 @@ pub async fn walk_found(
     position: usize,
     left: &[recorded::Left],
 ) -> Result<(), Interrupt> {
-    let Some(step) = run.plan.erasure.get(position) else { return Ok(()) };
+    let Some(step) = run.steps.get(position) else { return Ok(()) };
     let set = run.plan.key_sets.len();
     let rows = recorded::narrowed(&step.rows, set);
     for left in left {
@@ -162,7 +161,7 @@ impl Walk {
         rows: &Rows,
         keys: &crate::connectors::Keys,
     ) -> Result<(), Interrupt> {
-        let Some(step) = run.plan.erasure.get(self.position) else { return Ok(()) };
+        let Some(step) = run.steps.get(self.position) else { return Ok(()) };
         let mut cursor = Cursor::default();
         if let Some(log) = &self.log {
             cursor.after = log.resume(run, recorder).await?;
@@ -263,13 +262,13 @@ async fn step_aside(repeats: i32) {
 
 /// The person's own row, in one transaction with a last count of what hangs on it directly.
 async fn root(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result<(), Interrupt> {
-    let Some(step) = run.plan.erasure.get(position) else { return Ok(()) };
-    let due: Vec<usize> = verify::due_before(&run.plan, position)
+    let Some(step) = run.steps.get(position) else { return Ok(()) };
+    let due: Vec<usize> = verify::due_before(&run.steps, position)
         .into_iter()
-        .filter(|due| !run.plan.erasure.get(*due).is_some_and(is_counted_alone))
+        .filter(|due| !run.steps.get(*due).is_some_and(is_counted_alone))
         .collect();
     let (with_sets, countable): (Vec<usize>, Vec<usize>) =
-        due.into_iter().partition(|due| run.plan.erasure.get(*due).is_some_and(Step::uses_key_sets));
+        due.into_iter().partition(|due| run.steps.get(*due).is_some_and(Step::uses_key_sets));
     for position in with_sets {
         if recorder.request.steps.get(position).is_some_and(|state| !state.is_verified()) {
             verify::verify(run, recorder, position).await?;
@@ -335,7 +334,7 @@ async fn root_attempt(
     let mut dirty = Vec::new();
     let mut withheld = Vec::new();
     for position in countable {
-        let Some(earlier) = run.plan.erasure.get(*position) else { continue };
+        let Some(earlier) = run.steps.get(*position) else { continue };
         let mut wanted = vec![verify::counting(earlier, crate::connectors::CountOf::Remaining, &keys)];
         if matches!(earlier.action, Action::DeleteIfUnreferenced { .. }) {
             wanted.push(verify::counting(earlier, crate::connectors::CountOf::Matched, &keys));
@@ -384,5 +383,5 @@ async fn record_root(
         .zip(withheld)
         .filter(|(position, _)| recorder.request.steps.get(*position).is_some_and(|step| !step.is_verified()))
         .collect();
-    verify::record_verified(recorder, &counted, &run.plan).await
+    verify::record_verified(recorder, &counted, &run.steps).await
 }

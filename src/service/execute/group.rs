@@ -11,7 +11,7 @@ use crate::{
     connectors::{CountOf, ErrorKind, Keys, Tx, Work},
     domain::{
         audit::{EventName, NewEvent},
-        compiled::{CompiledPlan, Step},
+        compiled::Step,
         request::{Request, StepState, StepStatus},
     },
     service::Service,
@@ -24,12 +24,12 @@ const SMALL: i64 = 1_000;
 const REPEATS: usize = 10;
 
 /// Runs of steps that share a connection, in order.
-pub fn groups(plan: &CompiledPlan) -> Vec<Range<usize>> {
+pub fn groups(steps: &[Step]) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
-    for (position, step) in plan.erasure.iter().enumerate() {
+    for (position, step) in steps.iter().enumerate() {
         match groups.last_mut() {
             Some(group)
-                if plan.erasure.get(group.start).is_some_and(|first| first.connection == step.connection) =>
+                if steps.get(group.start).is_some_and(|first| first.connection == step.connection) =>
             {
                 group.end = position + 1;
             }
@@ -50,7 +50,7 @@ pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder, group: Range<usiz
     let counts = |step: &StepState| step.rows_matched.unwrap_or(i64::MAX) - step.rows_affected;
     let left: Vec<i64> =
         recorder.request.steps.get(group.clone()).unwrap_or_default().iter().map(counts).collect();
-    if is_small(&run.plan, run.service, &group, &left)
+    if is_small(&run.steps, run.service, &group, &left)
         && is_still_small(run, &group).await?
         && together(run, recorder, group.clone()).await?
     {
@@ -66,9 +66,9 @@ fn all_verified(steps: &[StepState]) -> bool {
     steps.iter().all(StepState::is_verified)
 }
 
-fn is_small(plan: &CompiledPlan, service: &Service, group: &Range<usize>, left: &[i64]) -> bool {
+fn is_small(steps: &[Step], service: &Service, group: &Range<usize>, left: &[i64]) -> bool {
     let limit = SMALL.min(i64::from(service.pacing.max_rows));
-    let steps = plan.erasure.get(group.clone()).unwrap_or_default();
+    let steps = steps.get(group.clone()).unwrap_or_default();
     left.iter().try_fold(0_i64, |sum, rows| sum.checked_add(*rows)).is_some_and(|sum| sum <= limit)
         && !steps.iter().any(|step| step.is_recorded() || step.uses_key_sets())
 }
@@ -80,23 +80,23 @@ async fn is_still_small(run: &Run<'_>, group: &Range<usize>) -> Result<bool, Int
     }
     let counts = verify::counts_together(run, &group.clone().collect::<Vec<_>>()).await?;
     let left: Vec<i64> = counts.into_iter().map(|count| i64::try_from(count).unwrap_or(i64::MAX)).collect();
-    Ok(is_small(&run.plan, run.service, group, &left))
+    Ok(is_small(&run.steps, run.service, group, &left))
 }
 
 /// What must be in the store before the first target commit: the steps that it may contain.
 pub fn announcement(
-    plan: &CompiledPlan,
+    steps: &[Step],
     counts: &[u64],
     service: &Service,
 ) -> impl FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + 'static {
-    let first = groups(plan).into_iter().next().unwrap_or_default();
+    let first = groups(steps).into_iter().next().unwrap_or_default();
     let left: Vec<i64> = counts
         .get(first.clone())
         .unwrap_or_default()
         .iter()
         .map(|count| i64::try_from(*count).unwrap_or(i64::MAX))
         .collect();
-    let announced = if is_small(plan, service, &first, &left) { first } else { 0..0 };
+    let announced = if is_small(steps, service, &first, &left) { first } else { 0..0 };
     move |request, actor, now| announced.flat_map(|position| started(request, position, actor, now)).collect()
 }
 
@@ -119,7 +119,7 @@ struct Effect {
 /// All steps in one target transaction, which the caller knows to be small. `false`: rows remained; nothing was
 /// committed, and the long way has to be gone.
 async fn together(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) -> Result<bool, Interrupt> {
-    for earlier in group.clone().flat_map(|position| verify::due_before(&run.plan, position)) {
+    for earlier in group.clone().flat_map(|position| verify::due_before(&run.steps, position)) {
         let unverified = recorder.request.steps.get(earlier).is_some_and(|step| !step.is_verified());
         if earlier < group.start && unverified {
             verify::verify(run, recorder, earlier).await?;
@@ -139,7 +139,7 @@ async fn together(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) -
             .await?;
     }
     recorder.check()?;
-    let Some(connection) = run.plan.erasure.get(group.start).map(|step| step.connection.clone()) else {
+    let Some(connection) = run.steps.get(group.start).map(|step| step.connection.clone()) else {
         return Ok(true);
     };
     for repeat in 0..=REPEATS {
@@ -186,7 +186,7 @@ async fn attempt(
     let mut uncounted: Vec<usize> = Vec::new();
     let mut waiting: Vec<usize> = Vec::new();
     for position in group.clone() {
-        let Some(step) = run.plan.erasure.get(position) else { continue };
+        let Some(step) = run.steps.get(position) else { continue };
         let due: Vec<usize> = step.cuts.iter().copied().filter(|cut| uncounted.contains(cut)).collect();
         if !due.is_empty() {
             apply(run, &mut tx, &keys, &std::mem::take(&mut waiting), group.start, &mut effects).await?;
@@ -216,12 +216,10 @@ async fn attempt(
 fn earlier_due(run: &Run<'_>, group: &Range<usize>) -> Vec<usize> {
     let mut due: Vec<usize> = group
         .clone()
-        .filter(|position| run.plan.erasure.get(*position).is_some_and(|step| step.is_root))
-        .flat_map(|position| verify::due_before(&run.plan, position))
+        .filter(|position| run.steps.get(*position).is_some_and(|step| step.is_root))
+        .flat_map(|position| verify::due_before(&run.steps, position))
         .filter(|earlier| *earlier < group.start)
-        .filter(|earlier| {
-            run.plan.erasure.get(*earlier).is_some_and(|step| !step.is_recorded() && !step.is_keep())
-        })
+        .filter(|earlier| run.steps.get(*earlier).is_some_and(|step| !step.is_recorded() && !step.is_keep()))
         .collect();
     due.dedup();
     due
@@ -239,7 +237,7 @@ async fn apply(
     let mut works = Vec::new();
     let mut meaning = Vec::new();
     for position in positions {
-        let Some(step) = run.plan.erasure.get(*position).filter(|step| !step.is_keep()) else { continue };
+        let Some(step) = run.steps.get(*position).filter(|step| !step.is_keep()) else { continue };
         if let Some(openers) = &step.openers {
             works.push(Work { rows: openers, action: &step.action, alternative: 0, keys, root: None });
             meaning.push(None);
@@ -268,7 +266,7 @@ async fn count_all(
     let mut wanted = Vec::new();
     let mut meaning: Vec<(usize, CountOf)> = Vec::new();
     for position in positions {
-        let Some(step) = run.plan.erasure.get(*position) else { continue };
+        let Some(step) = run.steps.get(*position) else { continue };
         if !step.is_keep() {
             wanted.push(verify::counting(step, CountOf::Remaining, keys));
             meaning.push((*position, CountOf::Remaining));
@@ -305,7 +303,7 @@ async fn record(
 ) -> Result<(), Interrupt> {
     let total: u64 = effects.iter().map(|effect| effect.affected).sum();
     let keeps: Vec<bool> =
-        run.plan.erasure.get(group.clone()).unwrap_or_default().iter().map(Step::is_keep).collect();
+        run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::is_keep).collect();
     let found = run.found();
     recorder
         .record(move |request, actor, now| {

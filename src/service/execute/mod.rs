@@ -23,7 +23,7 @@ use super::Service;
 use crate::{
     connectors::{Connector, Limits},
     domain::{
-        compiled::CompiledPlan,
+        compiled::{CompiledPlan, Step},
         key::Tuple,
         request::{RunCode, RunError},
         vault::DataKey,
@@ -67,6 +67,8 @@ pub async fn execute(
 struct Run<'a> {
     service: &'a Service,
     plan: Arc<CompiledPlan>,
+    /// What this request asks for, in the order of execution.
+    steps: Arc<[Step]>,
     data_key: DataKey,
     root: Arc<Tuple>,
     limits: Limits,
@@ -87,7 +89,7 @@ async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Inte
         recorder.check()?;
     }
     let Some(run) = ready? else { return Ok(()) };
-    for group in group::groups(&run.plan) {
+    for group in group::groups(&run.steps) {
         group::carry_out(&run, recorder, group).await?;
     }
     finish(&run, recorder).await
@@ -102,9 +104,10 @@ async fn prepare<'a>(
 ) -> Result<Option<Run<'a>>, Interrupt> {
     service.plans.require_fit(service, plan).await?;
     let (data_key, confidential) = recorder.confidential().await?;
+    let steps = confidential.steps(plan, recorder.request.kind);
     let fresh = !recorder.request.resolved;
     let root = if fresh {
-        match resolve::resolve(service, recorder, plan, &data_key, &confidential).await? {
+        match resolve::resolve(service, recorder, plan, &steps, &data_key, &confidential).await? {
             Some(root) => root,
             None => return Ok(None),
         }
@@ -112,7 +115,8 @@ async fn prepare<'a>(
         resume::same_person(service, recorder, plan, &data_key).await?
     };
     let limits = session_limits(service);
-    let run = Run { service, plan: plan.clone(), data_key, root: Arc::new(root), limits, resumed: !fresh };
+    let run =
+        Run { service, plan: plan.clone(), steps, data_key, root: Arc::new(root), limits, resumed: !fresh };
     if !fresh {
         resume::book_recovered(&run, recorder).await?;
     }

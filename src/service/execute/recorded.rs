@@ -100,7 +100,7 @@ async fn open(run: &Run<'_>, recorder: &Recorder, part: &str) -> Result<Vec<Reco
 
 /// After a crash: was the batch in flight committed? If so it is booked as recovered, if not it is forgotten.
 pub async fn settle(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result<(), Interrupt> {
-    let Some(step) = run.plan.erasure.get(position) else { return Ok(()) };
+    let Some(step) = run.steps.get(position) else { return Ok(()) };
     let parts = run.service.store.key_parts(recorder.request.id, &of_step(position)).await?;
     let booked_batches = recorder.request.steps.get(position).map_or(0, |state| state.batches);
     if parts.len() <= usize::try_from(booked_batches).unwrap_or(0) {
@@ -140,7 +140,7 @@ pub struct Left {
 /// Matching rows that do not hold what this request wrote, and hold something: they appeared behind the walk, or the
 /// application has written them since.
 pub async fn left(run: &Run<'_>, recorder: &Recorder, position: usize) -> Result<Vec<Left>, Interrupt> {
-    let Some(step) = run.plan.erasure.get(position) else { return Ok(Vec::new()) };
+    let Some(step) = run.steps.get(position) else { return Ok(Vec::new()) };
     let hasher = RandomState::new();
     let mut written: HashSet<u64> = HashSet::new();
     for part in run.service.store.key_parts(recorder.request.id, &of_step(position)).await? {

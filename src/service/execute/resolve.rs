@@ -11,7 +11,7 @@ use crate::{
     domain::{
         audit::EventName,
         compile::subject::{check_subject, subject_refs},
-        compiled::{CompiledPlan, Root},
+        compiled::{CompiledPlan, Root, Step},
         key::{Key, Tuple},
         request::{Confidential, Request, RunCode},
         vault::DataKey,
@@ -27,6 +27,7 @@ pub async fn resolve(
     service: &Arc<Service>,
     recorder: &mut Recorder,
     plan: &Arc<CompiledPlan>,
+    steps: &Arc<[Step]>,
     data_key: &DataKey,
     confidential: &Confidential,
 ) -> Result<Option<Tuple>, Interrupt> {
@@ -38,6 +39,7 @@ pub async fn resolve(
     let run = Run {
         service,
         plan: plan.clone(),
+        steps: steps.clone(),
         data_key: data_key.clone(),
         root,
         limits: session_limits(service),
@@ -113,7 +115,7 @@ async fn record(
         refs.iter().find(|(name, _)| Some(name) == root_identity.as_ref()).map(|(_, r)| r.clone());
     let sealed = [keys::seal_root(&run.data_key, &run.root)];
     let nothing = !found && counts.iter().all(|count| *count == 0);
-    let announce = super::group::announcement(&run.plan, &counts, run.service);
+    let announce = super::group::announcement(&run.steps, &counts, run.service);
     let identities = refs.len();
     recorder
         .record_person(&refs, &sealed, move |request, actor, now| {

@@ -83,7 +83,7 @@ pub async fn book_recovered(run: &Run<'_>, recorder: &mut Recorder) -> Result<()
     if !recorder.request.may_have_lost_a_record() {
         return Ok(());
     }
-    for (position, step) in run.plan.erasure.iter().enumerate() {
+    for (position, step) in run.steps.iter().enumerate() {
         let Some(state) = recorder.request.steps.get(position).cloned() else { continue };
         if !state.is_under_way() || step.is_keep() {
             continue;

@@ -10,7 +10,7 @@ use crate::{
     connectors::{Count, CountOf, Keys},
     domain::{
         audit::EventName,
-        compiled::{Action, CompiledPlan, Link, Mask, MaskProgress, Source, Step},
+        compiled::{Action, Link, Mask, MaskProgress, Source, Step},
         request::{RunCode, StepStatus},
     },
 };
@@ -53,11 +53,11 @@ impl Step {
 
 /// Earlier steps of the same connection that must be counted before `position` touches anything: those whose path
 /// it cuts, and before the person's own row all that hangs directly on it.
-pub fn due_before(plan: &CompiledPlan, position: usize) -> Vec<usize> {
-    let Some(step) = plan.erasure.get(position) else { return Vec::new() };
+pub fn due_before(steps: &[Step], position: usize) -> Vec<usize> {
+    let Some(step) = steps.get(position) else { return Vec::new() };
     (0..position)
         .filter(|earlier| {
-            plan.erasure.get(*earlier).is_some_and(|other| {
+            steps.get(*earlier).is_some_and(|other| {
                 other.connection == step.connection
                     && (step.cuts.contains(earlier) || (step.is_root && other.hangs_on_root()))
             })
@@ -66,13 +66,13 @@ pub fn due_before(plan: &CompiledPlan, position: usize) -> Vec<usize> {
 }
 
 /// True when no later step counts this one before cutting its path.
-pub fn is_verified_at_once(plan: &CompiledPlan, position: usize) -> bool {
-    !(position + 1..plan.erasure.len()).any(|later| due_before(plan, later).contains(&position))
+pub fn is_verified_at_once(steps: &[Step], position: usize) -> bool {
+    !(position + 1..steps.len()).any(|later| due_before(steps, later).contains(&position))
 }
 
 /// What each step matches before anything is touched, one round trip per connection where no key set is involved.
 pub async fn first_counts(run: &Run<'_>, recorder: &Recorder) -> Result<Vec<u64>, Interrupt> {
-    let steps = &run.plan.erasure;
+    let steps = &run.steps;
     let mut counts = vec![0; steps.len()];
     let mut by_connection: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (position, step) in steps.iter().enumerate() {
@@ -97,7 +97,7 @@ pub async fn first_counts(run: &Run<'_>, recorder: &Recorder) -> Result<Vec<u64>
 
 /// What steps of one connection match, in one round trip. None of them may need key sets.
 pub async fn counts_together(run: &Run<'_>, positions: &[usize]) -> Result<Vec<u64>, Interrupt> {
-    let steps: Vec<&Step> = positions.iter().filter_map(|position| run.plan.erasure.get(*position)).collect();
+    let steps: Vec<&Step> = positions.iter().filter_map(|position| run.steps.get(*position)).collect();
     let Some(first) = steps.first() else { return Ok(Vec::new()) };
     let keys = run.keys();
     let wanted: Vec<Count<'_>> = steps.iter().map(|step| counting(step, step.first_count(), &keys)).collect();
@@ -130,7 +130,7 @@ pub async fn count(
     position: usize,
     of: CountOf,
 ) -> Result<u64, Interrupt> {
-    let Some(step) = run.plan.erasure.get(position) else { return Ok(0) };
+    let Some(step) = run.steps.get(position) else { return Ok(0) };
     let connector = run.connector(&step.connection)?;
     let fault = |error| Interrupt::at(&error, &step.connection, Some(&step.name));
     if !step.uses_key_sets() {
@@ -153,13 +153,13 @@ pub async fn count(
 
 /// Counts a step afresh; what is found is worked on again, three rounds at most. Ends with the step verified.
 pub async fn verify(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result<(), Interrupt> {
-    let Some(step) = run.plan.erasure.get(position) else { return Ok(()) };
+    let Some(step) = run.steps.get(position) else { return Ok(()) };
     for _ in 0..ROUNDS {
         top_up(run, recorder, step).await?;
         if is_clean(run, recorder, position).await? {
             let withheld =
                 if step.may_withhold() { count(run, recorder, position, CountOf::Matched).await? } else { 0 };
-            return record_verified(recorder, &[(position, withheld)], &run.plan).await;
+            return record_verified(recorder, &[(position, withheld)], &run.steps).await;
         }
     }
     Err(still_there(run, position))
@@ -167,7 +167,7 @@ pub async fn verify(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> 
 
 /// One round: true when a fresh count finds nothing, else what it found has been worked on.
 async fn is_clean(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result<bool, Interrupt> {
-    let Some(step) = run.plan.erasure.get(position).filter(|step| !step.is_keep()) else { return Ok(true) };
+    let Some(step) = run.steps.get(position).filter(|step| !step.is_keep()) else { return Ok(true) };
     if step.is_recorded() {
         let left = recorded::left(run, recorder, position).await?;
         batches::walk_found(run, recorder, position, &left).await?;
@@ -181,7 +181,7 @@ async fn is_clean(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Re
 }
 
 pub fn still_there(run: &Run<'_>, position: usize) -> Interrupt {
-    let step = run.plan.erasure.get(position);
+    let step = run.steps.get(position);
     Interrupt::trouble(
         RunCode::RowsRemaining,
         "rows of this person were still found after three rounds: something keeps writing them, or keeps them from \
@@ -208,13 +208,11 @@ async fn top_up(run: &Run<'_>, recorder: &mut Recorder, step: &Step) -> Result<(
 pub async fn record_verified(
     recorder: &mut Recorder,
     steps: &[(usize, u64)],
-    plan: &CompiledPlan,
+    all: &[Step],
 ) -> Result<(), Interrupt> {
     let steps: Vec<(usize, u64, bool)> = steps
         .iter()
-        .map(|(position, withheld)| {
-            (*position, *withheld, plan.erasure.get(*position).is_some_and(Step::is_keep))
-        })
+        .map(|(position, withheld)| (*position, *withheld, all.get(*position).is_some_and(Step::is_keep)))
         .collect();
     recorder
         .record(move |request, actor, now| {
@@ -255,7 +253,7 @@ pub fn verified(
 
 /// The last gate before `completed`.
 pub async fn all_verified(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Interrupt> {
-    for position in 0..run.plan.erasure.len() {
+    for position in 0..run.steps.len() {
         if !recorder.request.steps.get(position).is_some_and(|step| step.is_verified()) {
             verify(run, recorder, position).await?;
         }

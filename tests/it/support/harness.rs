@@ -107,6 +107,7 @@ impl Harness {
             reason: None,
             submitted_at: None,
             identity_check: None,
+            export: None,
             idempotency: None,
         };
         match submit(&self.service, &alice(), submission).await.expect("accepted") {

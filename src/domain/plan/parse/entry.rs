@@ -2,6 +2,7 @@
 
 use super::{
     super::{At, Entry, Export, Match, MatchValue, Reference},
+    about::read_about,
     erase, names, read_name,
     sql::read_sql,
 };
@@ -15,7 +16,8 @@ pub(super) struct Place<'a> {
     pub shown: String,
 }
 
-const KEYS: [&str; 7] = ["name", "match", "shared", "where", "erase", "export", "rectify"];
+const KEYS: [&str; 9] =
+    ["name", "match", "shared", "where", "erase", "export", "portable", "about", "rectify"];
 
 pub(super) fn read_entries(
     reader: &mut Reader,
@@ -71,7 +73,9 @@ fn read_entry(
     let filter = fields.get("where").and_then(|node| read_sql(reader, node, &format!("`where` of {shown}")));
     let shared = fields.get("shared").and_then(|node| reader.boolean(node, &format!("`shared` of {shown}")));
     let matches = read_matches(reader, &fields, &shown);
-    let export = fields.get("export").and_then(|node| read_export(reader, node, &shown));
+    let export = fields.get("export").and_then(|node| read_export(reader, node, "export", &shown));
+    let portable = fields.get("portable").and_then(|node| read_export(reader, node, "portable", &shown));
+    let about = read_about(reader, &fields, &shown);
     let what = format!("`rectify` of {shown}");
     let rectify = fields.get("rectify").and_then(|node| names::read_columns(reader, node, &what));
     let erase = match fields.get("erase") {
@@ -91,6 +95,8 @@ fn read_entry(
         filter,
         erase: erase?,
         export: export.unwrap_or(At { line, value: Export::All }),
+        portable: portable.filter(|portable| portable.value != Export::None),
+        about,
         rectify: rectify.unwrap_or_default(),
     })
 }
@@ -175,8 +181,8 @@ fn read_match_value(reader: &mut Reader, node: &Node, what: &str) -> Option<At<M
     Some(At { line: value.line, value: MatchValue::Constant(text) })
 }
 
-fn read_export(reader: &mut Reader, node: &Node, shown: &str) -> Option<At<Export>> {
-    let what = format!("`export` of {shown}");
+fn read_export(reader: &mut Reader, node: &Node, key: &str, shown: &str) -> Option<At<Export>> {
+    let what = format!("`{key}` of {shown}");
     let value = match node.as_str() {
         Some("all") => Export::All,
         Some("none") => Export::None,

@@ -1,0 +1,98 @@
+//! What a request asks for beyond whose data it is about, and the steps that follow from it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Confidential, Kind};
+use crate::domain::compiled::{Action, CompiledPlan, Exported, Step};
+
+/// How an export is to be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportOptions {
+    pub format: Format,
+    pub right: Right,
+    /// A recipient of the age format (`age1…`): the package is encrypted to that key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypt_to: Option<String>,
+}
+
+/// The form of the tables in a package.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// One array per table (RFC 8259).
+    #[default]
+    Json,
+    /// RFC 4180; NULL is an empty field, empty text is a pair of quotes.
+    Csv,
+}
+
+impl Format {
+    pub const ALL: [Self; 2] = [Self::Json, Self::Csv];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+/// Which right an export serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// GDPR Art. 15: everything.
+    #[default]
+    Access,
+    /// GDPR Art. 20: what the person has provided.
+    Portability,
+}
+
+impl Right {
+    pub const ALL: [Self; 2] = [Self::Access, Self::Portability];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Portability => "portability",
+        }
+    }
+}
+
+impl CompiledPlan {
+    /// All steps that requests of a kind may have.
+    #[must_use]
+    pub fn steps(&self, kind: Kind) -> &Arc<[Step]> {
+        match kind {
+            Kind::Erasure => &self.erasure,
+            Kind::Export => &self.export,
+        }
+    }
+}
+
+impl Confidential {
+    /// The steps of a request that asks for this, in the order of execution.
+    #[must_use]
+    pub fn steps(&self, plan: &CompiledPlan, kind: Kind) -> Arc<[Step]> {
+        match (kind, self.export.as_ref().map(|options| options.right)) {
+            (Kind::Export, Some(Right::Portability)) => portable(&plan.export),
+            _ => plan.steps(kind).clone(),
+        }
+    }
+}
+
+fn portable(steps: &[Step]) -> Arc<[Step]> {
+    let narrowed = |step: &Step| match &step.action {
+        Action::Export(Exported { portable: Some(columns), about, .. }) => {
+            let exported =
+                Exported { columns: columns.clone(), portable: Some(columns.clone()), about: about.clone() };
+            Some(Step { action: Action::Export(exported), ..step.clone() })
+        }
+        _ => None,
+    };
+    steps.iter().filter_map(narrowed).collect()
+}
