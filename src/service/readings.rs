@@ -9,9 +9,9 @@ use super::{Service, error::ServiceError};
 use crate::{
     domain::{
         audit::Event,
-        request::{Confidential, InvalidState, Request, letter},
+        request::{Confidential, InvalidState, Kind, Request, letter},
     },
-    store::{Counts, Page, RequestFilter, Whole},
+    store::{Counts, Package, Page, RequestFilter, Whole},
 };
 
 /// The place under which subject and reason are sealed.
@@ -53,6 +53,8 @@ pub struct Reading {
     pub confidential: Option<Confidential>,
     /// Identities and pseudonyms that are known, by identity.
     pub refs: Vec<(String, String)>,
+    /// Of a completed export.
+    pub package: Option<Package>,
 }
 
 impl Reading {
@@ -60,7 +62,7 @@ impl Reading {
     #[must_use]
     pub fn of_new(request: Request, confidential: Confidential, mut refs: Vec<(String, String)>) -> Self {
         refs.sort();
-        Self { request, confidential: Some(confidential), refs }
+        Self { request, confidential: Some(confidential), refs, package: None }
     }
 }
 
@@ -73,7 +75,16 @@ pub async fn read(service: &Service, reader: &Reader, id: Uuid) -> Result<Readin
     let Whole { request, secrets, refs } =
         whole.filter(|whole| reader.may_read(&whole.request)).ok_or(ServiceError::NotFound)?;
     let confidential = secrets.and_then(|(key, text)| open(service, id, &key, &text));
-    Ok(Reading { request, confidential, refs })
+    let package = package(service, &request).await?;
+    Ok(Reading { request, confidential, refs, package })
+}
+
+/// The package of an export that has ended.
+async fn package(service: &Service, request: &Request) -> Result<Option<Package>, ServiceError> {
+    match request.kind == Kind::Export && request.status().is_end() {
+        true => Ok(service.store.package(request.id).await?),
+        false => Ok(None),
+    }
 }
 
 /// What became of a request that was read before: as this process was told, or else as the store has it. What is sealed
@@ -100,7 +111,8 @@ pub async fn refresh(
         true => known.confidential,
         false => unsealed(service, request.id).await?,
     };
-    Ok(Reading { request, confidential, refs })
+    let package = package(service, &request).await?;
+    Ok(Reading { request, confidential, refs, package })
 }
 
 /// A page of requests that the reader may see.
@@ -129,6 +141,8 @@ pub async fn list(
             .remove(&request.id)
             .and_then(|(key, text)| open(service, request.id, &key, &text)),
         refs: refs.remove(&request.id).unwrap_or_default(),
+        // A list shows no packages.
+        package: None,
         request,
     };
     Ok(requests.into_iter().map(reading).collect())
@@ -168,7 +182,7 @@ pub async fn events(
     Ok(service.store.request_events(id, after_seq, limit).await?)
 }
 
-async fn visible(service: &Service, reader: &Reader, id: Uuid) -> Result<Request, ServiceError> {
+pub(super) async fn visible(service: &Service, reader: &Reader, id: Uuid) -> Result<Request, ServiceError> {
     let request = service.store.request(id).await?;
     request.filter(|request| reader.may_read(request)).ok_or(ServiceError::NotFound)
 }
@@ -180,7 +194,8 @@ async fn visible(service: &Service, reader: &Reader, id: Uuid) -> Result<Request
 pub(super) async fn complete(service: &Service, request: Request) -> Result<Reading, ServiceError> {
     let confidential = unsealed(service, request.id).await?;
     let refs = service.store.refs(request.id).await?;
-    Ok(Reading { request, confidential, refs })
+    let package = package(service, &request).await?;
+    Ok(Reading { request, confidential, refs, package })
 }
 
 /// Subject and reason of a request.

@@ -4,7 +4,10 @@ use actix_web::http::{StatusCode, header};
 
 use super::{MAX_NAME, MAX_REASON, answer, answering::identity_check, kind, shape, subject};
 use crate::{
-    domain::request::{ExportOptions, Format, Kind, Right},
+    domain::{
+        package::Recipient,
+        request::{ExportOptions, Format, Kind, Right},
+    },
     http::{
         body::Fields,
         call::{Answer, Call},
@@ -80,8 +83,16 @@ fn export_options(fields: &mut Fields, kind: Kind) -> Option<ExportOptions> {
     (kind == Kind::Export).then(|| ExportOptions {
         format: fields.optional_word("format", &Format::ALL, Format::as_str).unwrap_or_default(),
         right: fields.optional_word("right", &Right::ALL, Right::as_str).unwrap_or_default(),
-        encrypt_to: None,
+        encrypt_to: recipient(fields),
     })
+}
+
+fn recipient(fields: &mut Fields) -> Option<String> {
+    let text = fields.optional_text("encrypt_to", MAX_NAME)?;
+    if text.parse::<Recipient>().is_err() {
+        fields.fault("encrypt_to", "must be a recipient of the age format, age1…");
+    }
+    Some(text)
 }
 
 fn idempotency_key(call: &Call) -> Result<Option<String>, Problem> {

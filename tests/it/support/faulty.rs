@@ -9,12 +9,13 @@ use std::{
 use async_trait::async_trait;
 use rightful::{
     connectors::{
-        Batch, Connector, ConnectorError, Count, Cursor, ErrorKind, KeyStream, Keys, Limits, RecordedRow,
-        RecordedStream, Resolution, Trusted, Tx, Work,
+        Batch, Connector, ConnectorError, Count, Cursor, ErrorKind, Extract, KeyStream, Keys, Limits,
+        RecordedRow, RecordedStream, Resolution, Trusted, Tx, Work,
     },
     domain::{
-        compiled::{KeySet, Root},
+        compiled::{ExportColumns, KeySet, Root, TableName},
         key::{Key, Tuple},
+        package::Column,
         schema::Catalog,
     },
 };
@@ -95,6 +96,18 @@ impl Connector for Faulty {
 
     async fn masked_rows(&self, work: &Work<'_>) -> Result<RecordedStream, ConnectorError> {
         self.inner.masked_rows(work).await
+    }
+
+    async fn columns(
+        &self,
+        table: &TableName,
+        columns: &ExportColumns,
+    ) -> Result<Vec<Column>, ConnectorError> {
+        self.inner.columns(table, columns).await
+    }
+
+    async fn extract(&self, work: &Work<'_>, columns: &ExportColumns) -> Result<Extract, ConnectorError> {
+        self.inner.extract(work, columns).await
     }
 
     async fn begin(&self, limits: Limits) -> Result<Box<dyn Tx>, ConnectorError> {
