@@ -17,7 +17,7 @@ use crate::{
     domain::{
         compiled::{CompiledPlan, Step},
         document::{Fault, Severity},
-        plan::PlanFile,
+        plan::{PlanFile, gaps},
     },
     http::auth::Verifier,
     service::{
@@ -64,6 +64,7 @@ async fn look(path: &Path) -> Findings {
     findings.connections = config.connections.keys().cloned().collect();
     let (plans, loaded) = compile_folder(&connectors, &config.plans).await;
     findings.faults.extend(loaded.faults);
+    findings.faults.extend(plans.iter().flat_map(|plan| gaps(&plan.file)));
     findings.down = loaded.down;
     findings.plans = plans;
     findings.ask_the_rest(&connectors).await;

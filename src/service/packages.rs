@@ -25,7 +25,7 @@ use crate::{
     },
     store::{LinkUse, Package, Tx},
 };
-pub use expiry::run;
+pub use expiry::{expire, run, sweep};
 pub use parts::{Parts, Upload};
 
 /// The longest life of a link.

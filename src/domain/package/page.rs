@@ -122,8 +122,10 @@ impl Page {
         let _ = write!(out, "<h2>Contents</h2>\n<ul>\n{}</ul>\n{}", self.contents, self.sections);
         let _ = write!(
             out,
-            "<footer><p>Plan {} {}. manifest.json names every file with its rows and SHA-256.</p></footer>\n\
-             </body>\n</html>\n",
+            "<footer><p>You may ask for these data to be corrected or erased or their processing to be restricted, \
+             and object to it (Articles 16 to 21 GDPR); you may lodge a complaint with a supervisory authority \
+             (Article 77 GDPR).</p>\n<p>Plan {} {}. manifest.json names every file with its rows and SHA-256.</p>\
+             </footer>\n</body>\n</html>\n",
             escaped(&heading.plan.name),
             escaped(&heading.plan.version)
         );

@@ -36,7 +36,11 @@ pub async fn run(service: Arc<Service>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn expire(service: &Service) -> Result<(), ServiceError> {
+/// Ends every package whose time is over.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn expire(service: &Service) -> Result<(), ServiceError> {
     for id in service.store.packages_to_expire(CHUNK).await? {
         end(service, id).await?;
     }
@@ -65,8 +69,11 @@ async fn end(service: &Service, id: Uuid) -> Result<(), ServiceError> {
     finish(tx, ended).await
 }
 
-/// Objects of requests that have ended without a package.
-async fn sweep(service: &Service) -> Result<(), ServiceError> {
+/// Removes the objects of requests that have ended without a package.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn sweep(service: &Service) -> Result<(), ServiceError> {
     let Ok(folders) = service.packages.objects.folders().await else { return Ok(()) };
     for folder in folders {
         // What is not of this store may be of another one that shares the bucket.

@@ -292,6 +292,19 @@ impl User<'_> {
         }
     }
 
+    /// An answer's bytes, which need not be text.
+    pub async fn download(&self, path: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let mut request = self.app.client.get(format!("{}{path}", self.app.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.headers().clone(), answer.bytes().await.unwrap().to_vec())
+    }
+
     /// Submits an erasure of the user of that number.
     pub async fn submit(&self, number: u32) -> Reply {
         let body = json!({ "kind": "erasure", "plan": "customer", "subject": { "user_id": number } });

@@ -13,12 +13,13 @@ use rightful::{
     connectors::{Connector, objects::Objects, sql::SqlConnector, web::WebClient},
     domain::{
         clock::Clock,
-        request::{Kind, Request, Subject, WithReason},
+        request::{Kind, Refusal, Request, Status, Subject, WithReason},
         vault::Vault,
     },
     service::{
         Connectors, Pacing, Service,
         actions::{cancel, retry},
+        error::ServiceError,
         execute::execute,
         intake::{Submission, Submitted, submit},
         metrics::Metrics,
@@ -137,6 +138,19 @@ impl Harness {
             .await
             .expect("cancelled, or asked to be")
             .request
+    }
+
+    /// The status for which a cancellation is refused.
+    pub async fn cancel_refused(&self, id: uuid::Uuid) -> Status {
+        match cancel(&self.service, &alice(), id, WithReason::None).await {
+            Err(ServiceError::Refused(Refusal::State(refused))) => refused.status,
+            other => panic!("not refused: {:?}", other.map(|reading| reading.request)),
+        }
+    }
+
+    /// Where the packages lie.
+    pub fn packages(&self) -> std::path::PathBuf {
+        self.folder.path().join("exports")
     }
 
     pub async fn retry(&self, id: uuid::Uuid) -> Request {
