@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Bytes of a part before it is sealed; the last one is shorter.
-const PART: usize = 4 << 20;
+const PART: usize = 1 << 20;
 
 fn name(place: &str, part: u64) -> String {
     format!("{place}/{part:08}")
