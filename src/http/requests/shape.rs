@@ -1,5 +1,8 @@
 //! How a request looks from outside. What the reader may not see is null, never absent.
 
+mod asked;
+mod export;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -8,6 +11,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub use self::{
+    asked::{ApproveBody, ExtendBody, ReasonBody, SubmitBody},
+    export::{ExportBody, LinkBody, LinkRequest},
+};
 use crate::{
     domain::{
         audit::timestamp,
@@ -17,36 +24,6 @@ use crate::{
     service::readings::{Reader, Reading},
     store::Counts,
 };
-
-/// A submission.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct SubmitBody {
-    #[schema(example = "erasure")]
-    kind: String,
-    #[schema(example = "customer")]
-    plan: String,
-    /// Identity → value; with a scope also its names. Several identities must lead to the same row.
-    #[schema(example = json!({ "email": "jane@example.com" }))]
-    subject: BTreeMap<String, Value>,
-    #[schema(max_length = 200)]
-    external_id: Option<String>,
-    #[schema(max_length = 2000)]
-    reason: Option<String>,
-    /// When the controller received it (GDPR Art. 12(3)); default now, never in the future.
-    #[schema(format = DateTime)]
-    submitted_at: Option<String>,
-    identity_check: Option<IdentityCheckBody>,
-    /// Of an export: `json` (default) or `csv`.
-    #[schema(example = "json")]
-    format: Option<String>,
-    /// Of an export: `access` (default, GDPR Art. 15) or `portability` (Art. 20).
-    #[schema(example = "access")]
-    right: Option<String>,
-    /// Of an export: a recipient of the age format, to whom the package is encrypted.
-    #[schema(example = "age1…")]
-    encrypt_to: Option<String>,
-}
 
 /// How it is made sure that the person is who they say (GDPR Art. 12(6)).
 #[derive(Serialize, ToSchema)]
@@ -61,18 +38,6 @@ pub struct IdentityCheckBody {
     confirmed_at: Option<String>,
 }
 
-/// An approval, of what a preview has shown.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct ApproveBody {
-    /// As the preview has it; refused when the plan has changed since.
-    #[schema(example = "sha256:…")]
-    plan_version: String,
-    /// Not kept as text: no event holds free text.
-    #[schema(max_length = 2000)]
-    note: Option<String>,
-}
-
 /// A denial.
 #[derive(Serialize, ToSchema)]
 pub struct DenialBody {
@@ -82,20 +47,6 @@ pub struct DenialBody {
     /// For the answer to the person; null for auditors.
     #[schema(max_length = 2000)]
     text: Option<String>,
-}
-
-/// Asks for a longer month (GDPR Art. 12(3)).
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct ExtendBody {
-    #[schema(minimum = 1, maximum = 2)]
-    months: u32,
-    /// For the answer to the person.
-    #[schema(max_length = 2000)]
-    reason: String,
-    /// When the person was told of it.
-    #[schema(format = DateTime)]
-    subject_informed_at: Option<String>,
 }
 
 /// A longer month (GDPR Art. 12(3)).
@@ -119,14 +70,6 @@ pub struct AnsweredBody {
     channel: &'static str,
 }
 
-/// Why somebody acts. Not kept as text: no event holds free text.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct ReasonBody {
-    #[schema(max_length = 2000)]
-    reason: Option<String>,
-}
-
 /// A request.
 #[derive(Serialize, ToSchema)]
 pub struct RequestBody {
@@ -135,52 +78,6 @@ pub struct RequestBody {
     pub steps: Vec<StepBody>,
     /// Null unless it is an export.
     export: Option<ExportBody>,
-}
-
-/// How an export is made, and its package.
-#[derive(Serialize, ToSchema)]
-pub struct ExportBody {
-    /// `json` or `csv`; null for auditors.
-    format: Option<&'static str>,
-    /// `access` or `portability`; null for auditors.
-    right: Option<&'static str>,
-    /// Null until the request is completed, and where nothing of the person was found.
-    package: Option<PackageBody>,
-}
-
-/// A package, for `GET …/export`.
-#[derive(Serialize, ToSchema)]
-struct PackageBody {
-    /// In bytes.
-    size: u64,
-    /// Hex, over the package as it is handed out.
-    sha256: String,
-    /// To a recipient's key: the package is an age file.
-    encrypted: bool,
-    #[schema(format = DateTime)]
-    created_at: String,
-    #[schema(format = DateTime)]
-    expires_at: String,
-    expired: bool,
-}
-
-/// Asks for a link that hands a package out once, without a token.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct LinkRequest {
-    /// At most, and by default, `1h`.
-    #[schema(example = "15m")]
-    ttl: Option<String>,
-}
-
-/// A link that hands a package out once.
-#[derive(Serialize, ToSchema)]
-pub struct LinkBody {
-    /// Relative to this service.
-    #[schema(example = "/exports/…")]
-    pub url: String,
-    #[schema(format = DateTime)]
-    pub expires_at: String,
 }
 
 /// A request without its steps, as lists hold it.
@@ -330,24 +227,7 @@ pub fn whole(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestB
     RequestBody {
         item: item(reading, reader, now),
         steps: reading.request.steps.iter().map(step).collect(),
-        export: (reading.request.kind == Kind::Export).then(|| export(reading, reader, now)),
-    }
-}
-
-fn export(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> ExportBody {
-    let confidential = reading.confidential.as_ref().filter(|_| reader.sees_identities(&reading.request));
-    let options = confidential.and_then(|confidential| confidential.export.as_ref());
-    ExportBody {
-        format: options.map(|options| options.format.as_str()),
-        right: options.map(|options| options.right.as_str()),
-        package: reading.package.as_ref().map(|package| PackageBody {
-            size: package.size,
-            sha256: package.sha256.clone(),
-            encrypted: package.encrypted,
-            created_at: timestamp(package.created_at),
-            expires_at: timestamp(package.expires_at),
-            expired: !package.is_available(now),
-        }),
+        export: (reading.request.kind == Kind::Export).then(|| export::of(reading, reader, now)),
     }
 }
 
