@@ -7,6 +7,7 @@
 
 mod memory;
 #[path = "../../tests/it/support/site.rs"]
+#[expect(dead_code, reason = "the tests ask more of it")]
 mod site;
 mod small;
 mod table;
