@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{plan::About, schema::Family};
+use super::{call::CallTemplate, plan::About, schema::Family};
 
 /// `sha256:` and 64 hex digits over what decides which rows and columns are touched, and in what order.
 pub type PlanVersion = String;
@@ -23,11 +23,18 @@ pub struct CompiledPlan {
     /// In the order of the file; those without a `portable` column are left out of a portability request.
     #[serde(default)]
     pub export: Arc<[Step]>,
+    /// What a rectification can change at HTTP services, in the order of the file.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub rectify_calls: Arc<[Step]>,
     /// What the controller says of the processing as a whole (GDPR Art. 15(1), 30).
     #[serde(default)]
     pub about: About,
     /// Every connection that a step or key set names, the root's included.
     pub connections: Vec<String>,
+}
+
+fn is_empty(steps: &Arc<[Step]>) -> bool {
+    steps.is_empty()
 }
 
 /// The table that holds the person, and the columns of that row which are read once at resolution. They are
@@ -204,6 +211,35 @@ pub enum Action {
     Keep,
     /// Rows are read into the package.
     Export(Exported),
+    /// Not rows of a table but resources of an HTTP service, one for each key that the selection's links lead to.
+    Http(Resource),
+}
+
+/// A resource of an HTTP service and what is done with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resource {
+    /// Tells whether it is there. `None`: it counts as there.
+    pub lookup: Option<CallTemplate>,
+    pub act: ResourceAct,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceAct {
+    Erase(CallTemplate),
+    /// Nothing is called; what is there is withheld.
+    Keep,
+    /// What the lookup answers goes into the package.
+    Export {
+        /// What the person has given themselves and may take elsewhere (GDPR Art. 20).
+        portable: bool,
+        about: About,
+    },
+    /// The changed ones of these fields are sent as a JSON object.
+    Rectify {
+        call: CallTemplate,
+        fields: Vec<String>,
+    },
 }
 
 /// Which columns of an entry are handed out, and what the controller says of them.
@@ -235,6 +271,23 @@ impl Action {
             Self::Mask(_) => "mask",
             Self::Keep => "keep",
             Self::Export(_) => "export",
+            Self::Http(resource) => match resource.act {
+                ResourceAct::Erase(_) => "call",
+                ResourceAct::Keep => "keep",
+                ResourceAct::Export { .. } => "export",
+                ResourceAct::Rectify { .. } => "rectify",
+            },
+        }
+    }
+}
+
+impl Step {
+    /// The resource of a step at an HTTP service.
+    #[must_use]
+    pub fn resource(&self) -> Option<&Resource> {
+        match &self.action {
+            Action::Http(resource) => Some(resource),
+            _ => None,
         }
     }
 }

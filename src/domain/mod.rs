@@ -1,6 +1,7 @@
 //! What the service knows, without HTTP, SQL or a clock of its own.
 
 pub mod audit;
+pub mod call;
 pub mod clock;
 pub mod compile;
 pub mod compiled;

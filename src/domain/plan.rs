@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::call::CallTemplate;
+
 mod gaps;
 mod parse;
 
@@ -108,6 +110,8 @@ pub struct Entry {
     pub portable: Option<At<Export>>,
     pub about: About,
     pub rectify: Vec<At<String>>,
+    /// Of a resource of an HTTP service, where `rectify` lists columns of a table.
+    pub rectify_call: Option<At<RectifyCall>>,
 }
 
 /// What the controller tells about a processing (GDPR Art. 15(1), Art. 30(1)), each as one text or several.
@@ -185,9 +189,17 @@ pub enum Erase {
     Delete,
     DeleteIfUnreferenced,
     Unlink,
-    Mask { columns: Vec<(At<String>, At<MaskStrategy>)>, basis: Option<String> },
+    Mask {
+        columns: Vec<(At<String>, At<MaskStrategy>)>,
+        basis: Option<String>,
+    },
     Keep(String),
     None(String),
+    /// At an HTTP service; `verify` tells whether it is gone.
+    Call {
+        call: CallTemplate,
+        verify: CallTemplate,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,4 +218,14 @@ pub enum Export {
     All,
     None,
     Columns(Vec<At<String>>),
+    /// At an HTTP service.
+    Call(CallTemplate),
+}
+
+/// `rectify` of a resource of an HTTP service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RectifyCall {
+    pub call: CallTemplate,
+    /// What a request may change; never empty.
+    pub fields: Vec<String>,
 }

@@ -5,12 +5,28 @@ use serde::{Deserialize, Serialize};
 /// Everything that `compile` needs to know of one connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
+    pub kind: CatalogKind,
     /// The schema that a table without one means: `public` (the first of `search_path`), the database, `main`.
     pub default_schema: String,
     pub tables: Vec<Table>,
 }
 
+/// What a connection is, as far as a plan is concerned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CatalogKind {
+    #[default]
+    Database,
+    /// An HTTP service, which tells nothing of its resources: a plan names them as it likes.
+    Service,
+}
+
 impl Catalog {
+    /// Of an HTTP service.
+    #[must_use]
+    pub fn of_service() -> Self {
+        Self { kind: CatalogKind::Service, ..Self::default() }
+    }
+
     /// The table of exactly that name; names are taken as the catalog has them.
     #[must_use]
     pub fn table(&self, schema: Option<&str>, name: &str) -> Option<&Table> {
@@ -70,6 +86,8 @@ pub enum TableKind {
     Partitioned,
     /// A partition or an inheriting table: reached through its parent.
     Partition,
+    /// No table, but what a plan calls a resource of an HTTP service.
+    Resource,
     /// Views, foreign and virtual tables: refused.
     Other,
 }

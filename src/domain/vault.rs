@@ -100,6 +100,19 @@ impl DataKey {
         open(&self.0, sealed, place.as_bytes())
     }
 
+    /// Names one call of this request to another system: the same each time, and nothing can be read from it.
+    #[must_use]
+    pub fn call_id(&self, step: &str, resource: &[u8]) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &derive(&self.0, b"rightful call v1"));
+        let mut context = hmac::Context::with_key(&key);
+        context.update(&(step.len() as u64).to_be_bytes());
+        context.update(step.as_bytes());
+        context.update(resource);
+        let mut id = hex(context.sign().as_ref());
+        id.truncate(32);
+        id
+    }
+
     /// The key of this request's `hmac` masks.
     #[must_use]
     pub fn mask_key(&self) -> [u8; 32] {

@@ -69,7 +69,9 @@ pub(super) fn remaining(
                 matched.then(" AND ").and(unreferenced(context, rows, reference))
             })
         }
-        Action::Delete | Action::Unlink { .. } | Action::Keep | Action::Export(_) => matched,
+        Action::Delete | Action::Unlink { .. } | Action::Keep | Action::Export(_) | Action::Http(_) => {
+            matched
+        }
     })
 }
 

@@ -144,7 +144,9 @@ fn is_one_statement(work: &Work<'_>) -> bool {
         && match work.action {
             Action::Mask(mask) => !mask::is_computed(mask),
             Action::DeleteIfUnreferenced { .. } => false,
-            Action::Delete | Action::Unlink { .. } | Action::Keep | Action::Export(_) => true,
+            Action::Delete | Action::Unlink { .. } | Action::Keep | Action::Export(_) | Action::Http(_) => {
+                true
+            }
         }
 }
 
@@ -189,7 +191,9 @@ pub(super) fn changing(
         }
         Action::Unlink { columns } => Ok(updating(unlinking(context, work.rows, columns)?)),
         Action::Mask(mask) => Ok(updating(mask::assignments(context, work.rows, mask)?)),
-        Action::Keep | Action::Export(_) => Err(internal("rows that stay as they are are not worked on")),
+        Action::Keep | Action::Export(_) | Action::Http(_) => {
+            Err(internal("rows that stay as they are are not worked on"))
+        }
     }
 }
 

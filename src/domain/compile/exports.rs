@@ -14,18 +14,18 @@ const ANYWHERE: [&str; 8] =
 const WORDS: [&str; 7] = ["token", "tokens", "otp", "totp", "salt", "pwd", "pin"];
 
 pub(super) fn check(model: &Model<'_>, faults: &mut Reader) {
-    for entry in &model.entries {
+    for entry in model.entries.iter().filter(|entry| !model.is_resource(entry)) {
         let table = model.tables[entry.table].table;
         match &entry.entry.export.value {
             // An `unlink` is about other people's rows: they are never exported.
             Export::All if !entry.is_unlink() => check_all(entry, table, "export", faults),
             Export::Columns(columns) => check_columns(entry, table, columns, "export", faults),
-            Export::All | Export::None => {}
+            Export::All | Export::None | Export::Call(_) => {}
         }
         match entry.entry.portable.as_ref().map(|portable| &portable.value) {
             Some(Export::All) => check_all(entry, table, "portable", faults),
             Some(Export::Columns(columns)) => check_columns(entry, table, columns, "portable", faults),
-            Some(Export::None) | None => {}
+            Some(Export::None | Export::Call(_)) | None => {}
         }
         check_columns(entry, table, &entry.entry.rectify, "rectify", faults);
         for column in &entry.entry.rectify {

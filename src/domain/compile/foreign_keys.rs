@@ -181,7 +181,7 @@ impl Case<'_, '_> {
             Erase::Mask { columns, .. } => columns.iter().any(|(column, strategy)| {
                 strategy.value == MaskStrategy::NullRewrite && in_key(&column.value)
             }),
-            Erase::DeleteIfUnreferenced | Erase::Keep(_) | Erase::None(_) => false,
+            Erase::DeleteIfUnreferenced | Erase::Keep(_) | Erase::None(_) | Erase::Call { .. } => false,
         }
     }
 }

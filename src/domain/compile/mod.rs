@@ -1,6 +1,6 @@
 //! Plan file + live schemas → ordered steps, or every reason why not (DESIGN.md §4).
 //!
-//! `resolve` turns names into tables and columns, `tables`, `masks` and `families` check what stands on its own;
+//! `resolve` turns names into tables and columns, `resources`, `tables`, `masks` and `families` check what stands on its own;
 //! `paths` follows the matches to the root; `foreign_keys` asks what would hold a deletion back; `order` puts
 //! the steps in order and decides which keys must be read beforehand; `rows` writes the compiled plan.
 
@@ -25,6 +25,7 @@ mod placeholders;
 mod pointers;
 mod reads;
 mod resolve;
+mod resources;
 mod rows;
 pub mod subject;
 mod tables;
@@ -48,7 +49,8 @@ pub struct Compiled {
 /// Every reason why the plan cannot be carried out, with its remedy, and the warnings among them.
 pub fn compile(plan: &PlanFile, catalogs: &BTreeMap<String, Catalog>) -> Result<Compiled, Vec<Fault>> {
     let mut faults = Reader::new(&plan.file);
-    match run(plan, catalogs, &mut faults) {
+    let catalogs = resources::with_resources(plan, catalogs);
+    match run(plan, &catalogs, &mut faults) {
         Some(compiled) if !faults.has_errors() => {
             Ok(Compiled { plan: compiled, warnings: faults.into_faults() })
         }
@@ -60,6 +62,7 @@ pub fn compile(plan: &PlanFile, catalogs: &BTreeMap<String, Catalog>) -> Result<
 /// guesses would mislead.
 fn run(plan: &PlanFile, catalogs: &BTreeMap<String, Catalog>, faults: &mut Reader) -> Option<CompiledPlan> {
     let model = resolve::resolve(plan, catalogs, faults)?;
+    resources::check(&model, faults);
     tables::check(&model, faults);
     masks::check(&model, faults);
     exports::check(&model, faults);

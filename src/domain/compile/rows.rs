@@ -9,7 +9,7 @@ use super::{
     paths::Paths,
     pointers,
     reads::{self, Read},
-    version,
+    resources, version,
 };
 use crate::domain::{
     compiled::{
@@ -28,6 +28,9 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
     let key: Vec<usize> = model.root.key.iter().map(|column| builder.root_column(column)).collect();
     let erasure: Vec<Step> = (0..order.steps.len()).map(|index| builder.step(index)).collect();
     let export: Vec<Step> = (0..model.entries.len()).filter_map(|id| builder.export(id)).collect();
+    let rectify_calls: Vec<Step> = (0..model.entries.len())
+        .filter_map(|id| resources::rectify(&model.entries[id]).map(|action| builder.at_service(id, action)))
+        .collect();
     let must_be_unshared = builder.must_be_unshared();
     let place = &model.tables[model.root.table];
     let mut plan = CompiledPlan {
@@ -45,6 +48,7 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
         key_sets: builder.key_sets,
         erasure: erasure.into(),
         export: export.into(),
+        rectify_calls: rectify_calls.into(),
         about: model.plan.about.clone(),
         connections: Vec::new(),
     };
@@ -57,7 +61,12 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
 fn connections(model: &Model<'_>, plan: &CompiledPlan) -> Vec<String> {
     let used = |name: &str| {
         plan.root.connection == name
-            || plan.erasure.iter().chain(&*plan.export).any(|step| step.connection == name)
+            || plan
+                .erasure
+                .iter()
+                .chain(&*plan.export)
+                .chain(&*plan.rectify_calls)
+                .any(|step| step.connection == name)
             || plan.key_sets.iter().any(|set| set.connection == name)
     };
     model.plan.connections.iter().map(|known| known.value.clone()).filter(|name| used(name)).collect()
@@ -67,7 +76,7 @@ fn connections(model: &Model<'_>, plan: &CompiledPlan) -> Vec<String> {
 fn export_columns(export: &Export) -> Option<ExportColumns> {
     match export {
         Export::All => Some(ExportColumns::All),
-        Export::None => None,
+        Export::None | Export::Call(_) => None,
         Export::Columns(columns) => {
             Some(ExportColumns::Listed(columns.iter().map(|column| column.value.clone()).collect()))
         }
@@ -119,6 +128,10 @@ impl Builder<'_, '_> {
             Erase::Mask { columns, basis } => {
                 (Action::Mask(masks::mask(self.model, id, columns)), basis.clone())
             }
+            Erase::Call { call, verify } => (resources::erase(call, verify), None),
+            Erase::Keep(reason) if self.model.is_resource(entry) => {
+                (resources::keep(entry), Some(reason.clone()))
+            }
             Erase::Keep(reason) | Erase::None(reason) => (Action::Keep, Some(reason.clone())),
         };
         Step {
@@ -137,6 +150,9 @@ impl Builder<'_, '_> {
     /// out; nor is what has no personal data in it, unless the plan lists its columns.
     fn export(&mut self, id: EntryId) -> Option<Step> {
         let entry = &self.model.entries[id];
+        if self.model.is_resource(entry) {
+            return resources::export(entry).map(|action| self.at_service(id, action));
+        }
         let columns = match &entry.entry.export.value {
             Export::All if matches!(entry.erase(), Erase::None(_)) => return None,
             export => export_columns(export)?,
@@ -158,6 +174,20 @@ impl Builder<'_, '_> {
             cuts: Vec::new(),
             openers: None,
         })
+    }
+
+    /// A step at an HTTP service, where no other entry takes anything from this one.
+    fn at_service(&mut self, id: EntryId, action: Action) -> Step {
+        Step {
+            name: self.model.entries[id].name.clone(),
+            connection: self.model.table_of(id).connection.to_owned(),
+            rows: self.bare(id),
+            action,
+            basis: None,
+            is_root: false,
+            cuts: Vec::new(),
+            openers: None,
+        }
     }
 
     fn bare_all(&mut self, ids: &[EntryId]) -> Vec<Rows> {

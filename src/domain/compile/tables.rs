@@ -43,7 +43,7 @@ fn writes(model: &Model<'_>, id: EntryId) -> bool {
 
 fn check_kind(table: &PlanTable<'_>, line: usize, faults: &mut Reader) {
     match table.table.kind {
-        TableKind::Table | TableKind::Partitioned => {}
+        TableKind::Table | TableKind::Partitioned | TableKind::Resource => {}
         TableKind::Partition => faults.error(
             line,
             format!("`{}` is a partition or inherits from another table", table.shown),

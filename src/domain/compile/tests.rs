@@ -2,6 +2,7 @@ mod catalog;
 mod orders;
 mod property;
 mod refusals;
+mod resources;
 mod selections;
 mod subjects;
 mod world;

@@ -10,7 +10,7 @@ use crate::domain::{
 /// `customer(customer_id! email first_name support_rep_id?>employee)`: `!` is the primary key, `~` unique, `?` may be
 /// NULL, `>` a foreign key onto the key of another table.
 fn catalog(tables: &[&str]) -> Catalog {
-    let mut catalog = Catalog { default_schema: "public".to_owned(), tables: Vec::new() };
+    let mut catalog = Catalog { default_schema: "public".to_owned(), ..Catalog::default() };
     for text in tables {
         let (name, columns) = text.trim_end_matches(')').split_once('(').unwrap();
         catalog.tables.push(table(name, columns));

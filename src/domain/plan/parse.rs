@@ -4,6 +4,7 @@ use super::{Entry, IdentityDef, PlanFile, Reference};
 use crate::domain::document::{At, Document, Fault, Node, Reader};
 
 mod about;
+mod calls;
 mod entry;
 mod erase;
 mod names;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Confidential, Kind};
-use crate::domain::compiled::{Action, CompiledPlan, Exported, Step};
+use crate::domain::compiled::{Action, CompiledPlan, Exported, Resource, ResourceAct, Step};
 
 /// How an export is to be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,7 @@ fn portable(steps: &[Step]) -> Arc<[Step]> {
                 Exported { columns: columns.clone(), portable: Some(columns.clone()), about: about.clone() };
             Some(Step { action: Action::Export(exported), ..step.clone() })
         }
+        Action::Http(Resource { act: ResourceAct::Export { portable: true, .. }, .. }) => Some(step.clone()),
         _ => None,
     };
     steps.iter().filter_map(narrowed).collect()

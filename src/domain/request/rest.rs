@@ -113,6 +113,7 @@ mod tests {
             ]
             .into(),
             export: [].into(),
+            rectify_calls: [].into(),
             about: About::default(),
             connections: vec!["shop".to_owned()],
         }

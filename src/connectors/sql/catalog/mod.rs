@@ -56,7 +56,7 @@ impl Tables {
     }
 
     fn into_catalog(self, default_schema: String) -> Catalog {
-        Catalog { default_schema, tables: self.0.into_values().collect() }
+        Catalog { default_schema, tables: self.0.into_values().collect(), ..Catalog::default() }
     }
 }
 

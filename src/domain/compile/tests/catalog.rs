@@ -7,7 +7,7 @@ use crate::domain::schema::{
 
 pub fn catalog(text: &str) -> Catalog {
     let tables = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(table).collect();
-    Catalog { default_schema: "public".to_owned(), tables }
+    Catalog { default_schema: "public".to_owned(), tables, ..Catalog::default() }
 }
 
 fn table(line: &str) -> Table {

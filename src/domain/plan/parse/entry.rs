@@ -3,10 +3,13 @@
 use super::{
     super::{At, Entry, Export, Match, MatchValue, Reference},
     about::read_about,
-    erase, names, read_name,
+    calls, erase, names, read_name,
     sql::read_sql,
 };
-use crate::domain::document::{Fields, Node, Reader};
+use crate::domain::{
+    call::Method,
+    document::{Fields, Node, Reader},
+};
 
 /// The table whose entries are read.
 pub(super) struct Place<'a> {
@@ -55,11 +58,6 @@ fn read_entry(
     is_first: bool,
 ) -> Option<Entry> {
     let shown = format!("`{}`", place.shown);
-    if is_http(node) {
-        let problem = format!("{shown} is erased by a call: HTTP connections are not supported yet");
-        reader.error(line, problem, "leave it out of this plan and erase it there by hand");
-        return None;
-    }
     if node.is_null() {
         reader.error(line, format!("{shown} says no `erase`"), erase::REMEDY);
         return None;
@@ -77,7 +75,10 @@ fn read_entry(
     let portable = fields.get("portable").and_then(|node| read_export(reader, node, "portable", &shown));
     let about = read_about(reader, &fields, &shown);
     let what = format!("`rectify` of {shown}");
-    let rectify = fields.get("rectify").and_then(|node| names::read_columns(reader, node, &what));
+    let rectify = fields.get("rectify").filter(|node| node.as_map().is_none());
+    let rectify = rectify.and_then(|node| names::read_columns(reader, node, &what));
+    let rectify_call = fields.get("rectify").filter(|node| node.as_map().is_some());
+    let rectify_call = rectify_call.and_then(|node| calls::read_rectify(reader, node, &what));
     let erase = match fields.get("erase") {
         Some(node) => erase::read_erase(reader, node, fields.line_of("erase"), &shown),
         None => {
@@ -98,15 +99,7 @@ fn read_entry(
         portable: portable.filter(|portable| portable.value != Export::None),
         about,
         rectify: rectify.unwrap_or_default(),
-    })
-}
-
-/// A member of an HTTP connection says `call` where a table says what happens to its rows.
-fn is_http(node: &Node) -> bool {
-    let mut fields = node.as_map().into_iter().flatten();
-    fields.any(|(key, value)| {
-        matches!(key.value.as_str(), "erase" | "rectify")
-            && value.as_map().into_iter().flatten().any(|(key, _)| key.value == "call")
+        rectify_call,
     })
 }
 
@@ -186,6 +179,9 @@ fn read_export(reader: &mut Reader, node: &Node, key: &str, shown: &str) -> Opti
     let value = match node.as_str() {
         Some("all") => Export::All,
         Some("none") => Export::None,
+        Some(text) if key == "export" && text.contains('/') => {
+            Export::Call(calls::read_call(reader, node, &what, &[Method::Get])?)
+        }
         Some(_) => {
             reader.error(
                 node.line,

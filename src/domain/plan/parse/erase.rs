@@ -2,7 +2,7 @@
 
 use super::{
     super::{At, Erase, MaskStrategy},
-    names,
+    calls, names,
     sql::read_sql,
 };
 use crate::domain::document::{Node, Reader, suggest};
@@ -49,10 +49,11 @@ pub(super) fn read_erase(reader: &mut Reader, node: &Node, line: usize, shown: &
 
 fn read_erase_map(reader: &mut Reader, node: &Node, line: usize, shown: &str) -> Option<Erase> {
     let what = format!("`erase` of {shown}");
-    let fields = reader.fields(node, &what, &["mask", "basis", "keep", "none"])?;
-    let given: Vec<&str> = ["mask", "keep", "none"].into_iter().filter(|key| fields.has(key)).collect();
+    let fields = reader.fields(node, &what, &["mask", "basis", "keep", "none", "call", "verify"])?;
+    let given: Vec<&str> =
+        ["mask", "keep", "none", "call"].into_iter().filter(|key| fields.has(key)).collect();
     let [form] = given.as_slice() else {
-        reader.error(line, format!("{what} must have exactly one of mask, keep and none"), REMEDY);
+        reader.error(line, format!("{what} must have exactly one of mask, keep, none and call"), REMEDY);
         return None;
     };
     if fields.has("basis") && *form != "mask" {
@@ -60,6 +61,13 @@ fn read_erase_map(reader: &mut Reader, node: &Node, line: usize, shown: &str) ->
             fields.line_of("basis"),
             format!("{what}: `basis` belongs to a mask"),
             "the reason stands in `keep` itself",
+        );
+    }
+    if fields.has("verify") && *form != "call" {
+        reader.error(
+            fields.line_of("verify"),
+            format!("{what}: `verify` belongs to a call"),
+            "rows of a table are counted afresh by themselves",
         );
     }
     let Some(node) = fields.get(form) else {
@@ -74,6 +82,7 @@ fn read_erase_map(reader: &mut Reader, node: &Node, line: usize, shown: &str) ->
             Some(Erase::Mask { columns: read_mask(reader, node, shown)?, basis })
         }
         "keep" => read_reason(reader, node, &format!("`keep` of {shown}")).map(Erase::Keep),
+        "call" => calls::read_erase(reader, &fields, node, shown),
         _ => read_reason(reader, node, &format!("`none` of {shown}")).map(Erase::None),
     }
 }
