@@ -8,7 +8,7 @@
 //! main, cli            the command line
 //! http     worker      REST API            apalis backend: the request row is the job
 //!     service          use cases: intake, execute, registry of plans, readings for the auditor
-//! store    connectors  the service's own tables      the databases that hold personal data
+//! store    connectors  the service's own tables      the systems that hold personal data
 //!      domain          what the service knows: requests, plans, ordering, audit; no HTTP, no SQL
 //! ```
 //!

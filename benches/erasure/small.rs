@@ -74,6 +74,7 @@ pub async fn run(kind: Store) -> Row {
     let site = Arc::new(Site::new(&Settings {
         store: &store.as_ref().map_or_else(|| "sqlite:rightful.db".to_owned(), Target::url),
         connections: &[("shop", &target.url())],
+        service: None,
         plan: PLAN,
         worker: &format!("  concurrency: {CLIENTS}\n  batch: {{ pause: 0 }}\n"),
     }));

@@ -120,6 +120,7 @@ pub async fn run(index: Index, snapshot: Snapshot) -> Row {
     let site = Site::new(&Settings {
         store: "sqlite:rightful.db",
         connections: &[("shop", &target.url())],
+        service: None,
         plan: PLAN,
         worker: "  batch: { pause: 0 }\n",
     });

@@ -10,10 +10,10 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Outcome, print, run_async};
+use super::{Failure, Outcome, print, run_async, wiring};
 use crate::{
-    config::{self, Config},
-    connectors::{ConnectorError, Trusted, sql::SqlConnector},
+    config::{self, Config, ConnectionKind},
+    connectors::{ConnectorError, Trusted},
     domain::{
         compiled::{CompiledPlan, Step},
         document::{Fault, Severity},
@@ -74,16 +74,31 @@ async fn look(path: &Path) -> Findings {
 
 /// As [`wiring`](super::wiring) makes them, but every wrong URL is a fault with its line.
 fn connectors(config: &Config, findings: &mut Findings) -> Connectors {
-    let mut connectors = Connectors::new();
+    let mut connectors = Connectors::default();
+    let client = match wiring::web_client(config) {
+        Ok(client) => client,
+        Err(error) => {
+            findings.faults.push(fault(config, None, error.to_string()));
+            return connectors;
+        }
+    };
     for (name, connection) in &config.connections {
-        match SqlConnector::new(connection.url.expose(), 1) {
-            Ok(connector) => {
-                connectors.insert(name.clone(), std::sync::Arc::new(connector));
-            }
-            Err(problem) => {
-                let problem = format!("connection `{name}`: {problem}");
-                findings.faults.push(fault(config, Some(connection.line), problem));
-            }
+        if let Err(problem) = wiring::connect(&mut connectors, name, connection, 1, &client) {
+            let problem = format!("connection `{name}`: {problem}");
+            findings.faults.push(fault(config, Some(connection.line), problem));
+        }
+        if matches!(connection.kind, ConnectionKind::Service { probe: None, .. }) {
+            findings.faults.push(Fault {
+                remedy: "add one that answers 2xx, such as: probe: GET /health".to_owned(),
+                severity: Severity::Warning,
+                ..fault(
+                    config,
+                    Some(connection.line),
+                    format!(
+                        "connection `{name}` has no `probe`: a 404 of it will not be believed to mean gone"
+                    ),
+                )
+            });
         }
     }
     connectors
@@ -95,7 +110,7 @@ fn fault(config: &Config, line: Option<usize>, problem: String) -> Fault {
 }
 
 impl Findings {
-    /// Connections that no plan names must answer too.
+    /// Databases that no plan names, and services, which no plan asks, must answer too.
     async fn ask_the_rest(&mut self, connectors: &Connectors) {
         let named: BTreeSet<&str> = self
             .plans
@@ -103,9 +118,14 @@ impl Findings {
             .flat_map(|plan| &plan.file.connections)
             .map(|connection| connection.value.as_str())
             .collect();
-        for (name, connector) in connectors.iter().filter(|(name, _)| !named.contains(name.as_str())) {
+        for (name, connector) in connectors.databases().filter(|(name, _)| !named.contains(name.as_str())) {
             if let Err(error) = connector.fingerprint().await {
                 self.down.insert(name.clone(), error);
+            }
+        }
+        for (name, service) in connectors.services() {
+            if let Err(fault) = service.is_up().await {
+                self.down.insert(name.clone(), fault.error);
             }
         }
     }

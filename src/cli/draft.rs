@@ -43,9 +43,9 @@ impl Draft {
         run_async(async {
             for name in std::iter::once(&self.connection).chain(others) {
                 let connector = connectors.get(name).ok_or_else(|| {
-                    let known: Vec<&str> = connectors.keys().map(String::as_str).collect();
+                    let known: Vec<&str> = connectors.databases().map(|(name, _)| name.as_str()).collect();
                     Failure::new(format!(
-                        "there is no connection `{name}`; configured are: {}",
+                        "there is no database `{name}`; configured are: {}",
                         known.join(", ")
                     ))
                 })?;

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Notify;
 
 use crate::{
-    config::{self, Config, ExportStore},
+    config::{self, Config, Connection, ConnectionKind, ExportStore},
     connectors::{
-        Connector,
+        http::HttpService,
         objects::{Bucket, Objects},
         sql::SqlConnector,
         web::WebClient,
@@ -65,20 +65,53 @@ pub(super) async fn service(config: &Config) -> Result<Service, StartError> {
     })
 }
 
-/// The databases of a configuration, by name; none is connected to yet.
+/// The connections of a configuration, by name; none is connected to yet.
 ///
 /// # Errors
 /// When a URL is wrong.
 pub(super) fn connectors(config: &Config) -> Result<Connectors, StartError> {
     let sessions = config.worker.concurrency + SPARE_SESSIONS;
-    let mut connectors: Connectors = BTreeMap::new();
+    let client = web_client(config)?;
+    let mut connectors = Connectors::default();
     for (name, connection) in &config.connections {
-        let connector = SqlConnector::new(connection.url.expose(), sessions)
+        connect(&mut connectors, name, connection, sessions, &client)
             .map_err(|fault| StartError::Connection { name: name.clone(), fault })?;
-        let connector: Arc<dyn Connector> = Arc::new(connector);
-        connectors.insert(name.clone(), connector);
     }
     Ok(connectors)
+}
+
+/// Adds one connection; databases with that many sessions.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn connect(
+    connectors: &mut Connectors,
+    name: &str,
+    connection: &Connection,
+    sessions: usize,
+    client: &WebClient,
+) -> Result<(), String> {
+    let url = connection.url.expose();
+    match &connection.kind {
+        ConnectionKind::Database => {
+            connectors.insert(name.to_owned(), Arc::new(SqlConnector::new(url, sessions)?));
+        }
+        ConnectionKind::Service { headers, probe } => {
+            let headers: Vec<(String, String)> =
+                headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+            let service = HttpService::new(client.clone(), url, &headers, probe.clone())?;
+            connectors.insert_service(name.to_owned(), Arc::new(service));
+        }
+    }
+    Ok(())
+}
+
+/// The one way to other people's servers.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub(super) fn web_client(config: &Config) -> Result<WebClient, StartError> {
+    WebClient::new(config.private_hosts.clone()).map_err(StartError::Outbound)
 }
 
 fn webhooks(config: &Config) -> Result<Webhooks, StartError> {
@@ -89,8 +122,7 @@ fn webhooks(config: &Config) -> Result<Webhooks, StartError> {
             endpoints.insert(name.clone(), Endpoint { url: webhook.url.clone(), key });
         }
     }
-    let client = WebClient::new(config.private_hosts.clone()).map_err(StartError::Outbound)?;
-    Ok(Webhooks { endpoints, client })
+    Ok(Webhooks { endpoints, client: web_client(config)? })
 }
 
 fn packages(exports: &config::Exports) -> Result<Packages, StartError> {

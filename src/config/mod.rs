@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::domain::{document::Fault, request::Kind};
+use crate::domain::{call::CallTemplate, document::Fault, request::Kind};
 
 mod environment;
 mod exports;
@@ -42,7 +42,7 @@ pub struct Config {
     pub approval: Vec<Kind>,
     /// Who is told of what becomes of requests, by name.
     pub webhooks: BTreeMap<String, Webhook>,
-    /// Hosts of webhooks that may lead to private addresses.
+    /// Hosts of webhooks and HTTP services that may lead to private addresses.
     pub private_hosts: Vec<String>,
     pub exports: Exports,
     pub worker: Worker,
@@ -80,10 +80,23 @@ pub struct Secrets {
 /// A system that holds personal data.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// `postgres://`, `mysql://` or `sqlite:/absolute/path`; may hold a password.
+    /// `postgres://`, `mysql://` or `sqlite:/absolute/path`, which may hold a password; or that of an HTTP service.
     pub url: Secret,
+    pub kind: ConnectionKind,
     /// For faults that only show when it is used.
     pub line: usize,
+}
+
+#[derive(Debug, Clone)]
+pub enum ConnectionKind {
+    Database,
+    /// An HTTP service.
+    Service {
+        /// Names and values that go with every call.
+        headers: Vec<(String, Secret)>,
+        /// Answers 2xx as long as address and credentials are right.
+        probe: Option<CallTemplate>,
+    },
 }
 
 /// Where the packages of exports lie, and for how long.

@@ -1,9 +1,9 @@
-//! The sections about calls to others: `webhooks` and `outbound`.
+//! The parts about calls to others: `webhooks`, `outbound`, and what an HTTP connection has beside its URL.
 
 use std::collections::BTreeMap;
 
 use super::{
-    Webhook,
+    ConnectionKind, Webhook,
     read::{Sections, is_name},
     secret::Secret,
     values,
@@ -36,6 +36,33 @@ impl Sections<'_> {
             }
         }
         webhooks
+    }
+
+    /// What a connection is, by its URL.
+    pub(super) fn connection_kind(&mut self, fields: &Fields<'_>, what: &str, url: &str) -> ConnectionKind {
+        if !values::is_service(url) {
+            for key in ["headers", "probe"].into_iter().filter(|key| fields.has(key)) {
+                let problem = format!("{what}: `{key}` belongs to HTTP services, and this is a database");
+                self.reader.error(fields.line_of(key), problem, "take it out");
+            }
+            return ConnectionKind::Database;
+        }
+        let mut headers: Vec<(String, Secret)> = Vec::new();
+        let node = fields.get("headers");
+        let pairs = node.and_then(|node| self.reader.map(node, &format!("`headers` of {what}")));
+        for (name, node) in pairs.unwrap_or_default() {
+            let Some(value) = self.expanded(node, &format!("header `{}`", name.value)) else { continue };
+            if headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name.value)) {
+                let problem = format!("{what} has the header `{}` twice", name.value);
+                self.reader.error(name.line, problem, "keep one of the two");
+            }
+            if self.checked(name.line, what, values::header(&name.value, &value)).is_some() {
+                headers.push((name.value.clone(), Secret::new(value)));
+            }
+        }
+        let probe = self.text(fields, "probe");
+        let probe = probe.and_then(|(line, text)| self.checked(line, what, values::probe(&text)));
+        ConnectionKind::Service { headers, probe }
     }
 
     /// Hosts that may lead to private addresses.

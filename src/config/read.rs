@@ -158,25 +158,19 @@ impl Sections<'_> {
             let Some(fields) = self.reader.fields(node, &what, &["url", "headers", "probe"]) else {
                 continue;
             };
-            for key in ["headers", "probe"] {
-                if fields.has(key) {
-                    let problem =
-                        format!("{what}: `{key}` belongs to HTTP connections, which are not supported yet");
-                    self.reader.error(fields.line_of(key), problem, "take it out");
-                }
-            }
             if fields.get("url").is_none() {
                 self.reader.error(
                     name.line,
                     format!("{what} has no `url`"),
-                    "postgres://, mysql:// or sqlite:",
+                    "postgres://, mysql://, sqlite: or https://",
                 );
                 continue;
             }
             let Some((line, text)) = self.text(&fields, "url") else { continue };
             let url = values::connection_url(&text, self.sources.folder);
+            let kind = self.connection_kind(&fields, &what, &text);
             if let Some(url) = self.checked(line, &what, url) {
-                connections.insert(name.value.clone(), Connection { url: Secret::new(url), line });
+                connections.insert(name.value.clone(), Connection { url: Secret::new(url), kind, line });
             }
         }
         connections

@@ -35,6 +35,7 @@ fn variable(name: &str) -> Option<String> {
         "PSEUDONYM_KEY" | "RIGHTFUL_PSEUDONYM_KEY" => {
             Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned())
         }
+        "MAILER_TOKEN" => Some("mail-hush".to_owned()),
         "SHOP_URL" => Some("postgresql://shop:hidden@db.example/shop?sslmode=require".to_owned()),
         _ => None,
     }
@@ -95,7 +96,6 @@ fn every_fault_names_its_line() {
         ("    hmac_secret: ${JWT_SECRET}", "    {}", 9, "0 kinds"),
         ("pseudonym_key: ${PSEUDONYM_KEY}", "pseudonym_key: c2hvcnQ=", 11, "has 5 bytes; it needs 32"),
         ("pseudonym_key: ${PSEUDONYM_KEY}", "pseudonym_key: \"%%%\"", 11, "not base64"),
-        ("${SHOP_URL}", "https://mail.example/api", 13, "HTTP connections are not supported yet"),
         ("${SHOP_URL}", "oracle://db/x", 13, "names no database"),
         ("${SHOP_URL}", "mysql:///x", 13, "no host"),
         ("shop: { url: \"${SHOP_URL}\" }", "shop: { uri: \"x\" }", 13, "did you mean `url`?"),
@@ -228,5 +228,39 @@ fn webhooks_are_read_and_their_faults_are_told() {
         let faults = with(&good.replacen(from, to, 1)).expect_err(to);
         assert!(faults.iter().any(|fault| fault.to_string().contains(says)), "{to}: {faults:#?}");
         assert!(faults.iter().all(|fault| !fault.to_string().contains("MfKQ")), "{faults:#?}");
+    }
+}
+
+#[test]
+fn http_services_are_read_and_their_faults_are_told() {
+    let good = "  mailer:\n    url: https://mail.example/api\n    headers: { authorization: \"Bearer ${MAILER_TOKEN}\" }\n    probe: GET /health\n";
+    let with = |member: &str| parse_text(&GOOD.replace("cors:", &format!("{member}cors:")));
+    let config = with(good).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let ConnectionKind::Service { headers, probe } = &config.connections["mailer"].kind else { panic!() };
+    assert_eq!((headers[0].0.as_str(), headers[0].1.expose()), ("authorization", "Bearer mail-hush"));
+    assert_eq!(probe.as_ref().unwrap().to_string(), "GET /health");
+    assert!(!format!("{config:?}").contains("mail-hush"));
+    assert!(matches!(config.connections["shop"].kind, ConnectionKind::Database));
+    let bare = with("  mailer: { url: \"http://localhost:9000\" }\n").unwrap();
+    assert!(matches!(bare.connections["mailer"].kind, ConnectionKind::Service { probe: None, .. }));
+    for (from, to, says) in [
+        ("https://mail.example/api", "http://mail.example/api", "must not travel unprotected"),
+        ("https://mail.example/api", "https://u:mail-hush@mail.example", "holds credentials"),
+        ("https://mail.example/api", "https://mail.example/api?x=1", "goes on behind its path"),
+        ("https://mail.example/api", "sqlite:mail.db", "`headers` belongs to HTTP services"),
+        ("https://mail.example/api", "sqlite:mail.db", "`probe` belongs to HTTP services"),
+        ("authorization:", "\"a b\":", "no name of a header"),
+        ("authorization:", "Idempotency-Key:", "is set by the service itself"),
+        ("${MAILER_TOKEN}", "${MAILER_TOKEN}\\n", "does a secret end in a line break?"),
+        ("${MAILER_TOKEN}\"", "${MAILER_TOKEN}\", Authorization: x", "twice"),
+        ("GET /health", "POST /health", "must be a GET"),
+        ("GET /health", "\"GET /health/{id}\"", "without names in braces"),
+        ("GET /health", "/health", "no method and path"),
+        ("probe:", "prob:", "did you mean `probe`?"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let faults = with(&good.replacen(from, to, 1)).expect_err(to);
+        assert!(faults.iter().any(|fault| fault.to_string().contains(says)), "{to}: {faults:#?}");
+        assert!(faults.iter().all(|fault| !fault.to_string().contains("hush")), "{faults:#?}");
     }
 }

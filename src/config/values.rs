@@ -8,7 +8,10 @@ use base64::{
 };
 use url::Url;
 
-use crate::domain::webhook::SigningKey;
+use crate::domain::{
+    call::{CallTemplate, Method},
+    webhook::SigningKey,
+};
 
 /// RFC 7518 §3.2: a key for HS256 has at least the size of its hash.
 pub const SHORTEST_HMAC_SECRET: usize = 32;
@@ -76,13 +79,62 @@ pub(super) fn store_url(text: &str, folder: &Path) -> Result<String, Wrong> {
 
 /// A database that holds personal data, in one spelling per kind: `postgres://`, `mysql://`, `sqlite:/absolute`.
 pub(super) fn connection_url(text: &str, folder: &Path) -> Result<String, Wrong> {
-    if text.starts_with("http://") || text.starts_with("https://") {
+    match is_service(text) {
+        true => service_url(text),
+        false => database_url(text, folder),
+    }
+}
+
+/// The connection is an HTTP service.
+pub(super) fn is_service(url: &str) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
+}
+
+fn service_url(text: &str) -> Result<String, Wrong> {
+    let url = protected_url(text, "personal data must not travel unprotected")?;
+    let parsed = Url::parse(&url).map_err(|error| (format!("this is no URL: {error}"), String::new()))?;
+    if !parsed.username().is_empty() || parsed.password().is_some() {
         return wrong(
-            "HTTP connections are not supported yet",
-            "name a database: postgres://, mysql:// or sqlite:",
+            "the URL holds credentials",
+            "put them into headers: { authorization: \"Bearer ${MAILER_TOKEN}\" }",
         );
     }
-    database_url(text, folder)
+    if parsed.query().is_some() || parsed.fragment().is_some() {
+        return wrong("the URL goes on behind its path", "write the common beginning of all calls only");
+    }
+    Ok(url)
+}
+
+/// A header that goes with every call to a service.
+pub(super) fn header(name: &str, value: &str) -> Result<(), Wrong> {
+    const OURS: [&str; 6] =
+        ["host", "connection", "content-length", "content-type", "transfer-encoding", "idempotency-key"];
+    let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return wrong(format!("`{name}` is no name of a header"), "such as: authorization");
+    }
+    if OURS.contains(&name.to_ascii_lowercase().as_str()) {
+        return wrong(format!("the header `{name}` is set by the service itself"), "take it out");
+    }
+    if !value.bytes().all(|c| (b' '..=b'~').contains(&c)) {
+        return wrong(
+            format!("the value of `{name}` holds what no header can"),
+            "does a secret end in a line break?",
+        );
+    }
+    Ok(())
+}
+
+/// The call that tells whether address and credentials of a service are right.
+pub(super) fn probe(text: &str) -> Result<CallTemplate, Wrong> {
+    let remedy = "such as: probe: GET /health";
+    match CallTemplate::parse(text) {
+        Ok(call) if call.method != Method::Get || !call.names().is_empty() => {
+            wrong("the probe must be a GET without names in braces", remedy)
+        }
+        Ok(call) => Ok(call),
+        Err(problem) => wrong(format!("the probe: {problem}"), remedy),
+    }
 }
 
 fn database_url(text: &str, folder: &Path) -> Result<String, Wrong> {
@@ -95,7 +147,7 @@ fn database_url(text: &str, folder: &Path) -> Result<String, Wrong> {
         _ => {
             return wrong(
                 "the URL names no database that is known",
-                "it begins with postgres://, mysql:// or sqlite:",
+                "it begins with postgres://, mysql:// or sqlite:; that of an HTTP service with https://",
             );
         }
     };

@@ -12,6 +12,7 @@ use crate::domain::{
     schema::Catalog,
 };
 
+pub mod http;
 pub mod objects;
 mod packed;
 pub mod sql;

@@ -9,13 +9,14 @@ use std::{
 };
 
 use reqwest::{
-    Client, Url,
+    Client, Method, Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
 
 /// For a whole call, its answer included.
-const TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a call came to nothing. Holds nothing that the other side said.
@@ -27,6 +28,44 @@ pub enum WebError {
     TimedOut,
     #[error("it cannot be reached")]
     Unreachable,
+    #[error("its answer is too large")]
+    TooLarge,
+}
+
+/// What is asked of another server.
+pub(super) struct Outgoing {
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    /// JSON.
+    pub body: Option<String>,
+    /// For the whole call.
+    pub timeout: Duration,
+}
+
+/// An answer whose body has not been read.
+pub(super) struct Answer {
+    pub status: u16,
+    response: Response,
+}
+
+impl Answer {
+    /// A header that is text.
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
+    /// The body, as far as it has at most `limit` bytes.
+    pub async fn body(mut self, limit: usize) -> Result<Vec<u8>, WebError> {
+        let mut body = Vec::new();
+        while let Some(part) = self.response.chunk().await.map_err(|error| sorted(&error))? {
+            if body.len() + part.len() > limit {
+                return Err(WebError::TooLarge);
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(body)
+    }
 }
 
 /// A client that keeps to these rules. Clones share its connections.
@@ -48,7 +87,6 @@ impl WebClient {
             .redirect(Policy::none())
             // A proxy would resolve names by itself, past the rule about addresses.
             .no_proxy()
-            .timeout(TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("rightful/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(Resolver(private_hosts.clone())))
@@ -68,17 +106,29 @@ impl WebClient {
         body: String,
     ) -> Result<u16, WebError> {
         let url: Url = url.parse().map_err(|_| WebError::Unreachable)?;
-        self.require_public(&url)?;
-        let mut request = self.client.post(url).header("content-type", "application/json");
+        let mut map = HeaderMap::new();
         for (name, value) in headers {
-            request = request.header(*name, value);
+            let value = HeaderValue::from_str(value).map_err(|_| WebError::Unreachable)?;
+            map.insert(HeaderName::from_static(name), value);
         }
-        match request.body(body).send().await {
-            Ok(answer) => Ok(answer.status().as_u16()),
-            Err(error) if error.is_timeout() => Err(WebError::TimedOut),
-            Err(error) if is_private(&error) => Err(WebError::Private),
-            Err(_) => Err(WebError::Unreachable),
+        let outgoing =
+            Outgoing { method: Method::POST, url, headers: map, body: Some(body), timeout: TIMEOUT };
+        Ok(self.send(outgoing).await?.status)
+    }
+
+    /// Makes any call; redirects are answers like others.
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Answer, WebError> {
+        let Outgoing { method, url, mut headers, body, timeout } = outgoing;
+        self.require_public(&url)?;
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
+        let mut request = self.client.request(method, url).headers(headers).timeout(timeout);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.map_err(|error| sorted(&error))?;
+        Ok(Answer { status: response.status().as_u16(), response })
     }
 
     /// An address in the URL itself is never resolved, so the resolver does not see it.
@@ -92,6 +142,14 @@ impl WebClient {
             true => Ok(()),
             false => Err(WebError::Private),
         }
+    }
+}
+
+fn sorted(error: &reqwest::Error) -> WebError {
+    match error {
+        error if error.is_timeout() => WebError::TimedOut,
+        error if is_private(error) => WebError::Private,
+        _ => WebError::Unreachable,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod answering;
 pub mod audit;
 pub mod audit_export;
 pub mod catalogue;
+mod connectors;
 pub mod decisions;
 pub mod error;
 pub mod execute;
@@ -20,23 +21,20 @@ pub mod reminders;
 pub mod watchers;
 pub mod webhooks;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
 use crate::{
-    connectors::Connector,
     domain::{clock::Clock, request::Kind, vault::Vault},
     store::Store,
 };
+pub use connectors::Connectors;
 use metrics::Metrics;
 use packages::Packages;
 use registry::Registry;
 use watchers::Watchers;
 use webhooks::Webhooks;
-
-/// The databases that hold personal data, by the name that the configuration gives them.
-pub type Connectors = BTreeMap<String, Arc<dyn Connector>>;
 
 /// What every use case works with.
 pub struct Service {

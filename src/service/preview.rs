@@ -18,6 +18,8 @@ use crate::{
     },
 };
 
+mod calls;
+
 /// All counts together; what does not fit is said, not guessed.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -169,6 +171,12 @@ async fn count(
     if left.is_zero() {
         warnings.push(format!("{} was not counted: the time for a preview was used up", step.name));
         return Ok(None);
+    }
+    if let Some(resource) = step.resource() {
+        let counted = calls::count(connectors, step, resource, keys, left).await;
+        return Ok(counted
+            .map_err(|why| warnings.push(format!("{} was not counted: {why}", step.name)))
+            .ok());
     }
     let wanted = Count { rows: &step.rows, action: &step.action, keys, of: step.first_count() };
     match connector(connectors, &step.connection)?.count(&[wanted], left).await {

@@ -202,6 +202,10 @@ impl Registry {
         let Ok(file) = parse(&plan.name, &stored.source) else { return Ok(false) };
         let mut catalogs = BTreeMap::new();
         for connection in &plan.connections {
+            if service.connectors.service(connection).is_some() {
+                catalogs.insert(connection.clone(), Catalog::of_service());
+                continue;
+            }
             let catalog = super::execute::connector(service, connection)?
                 .catalog()
                 .await
@@ -212,6 +216,10 @@ impl Registry {
     }
 
     async fn fingerprint(&self, service: &Service, connection: &str) -> Result<String, Interrupt> {
+        if service.connectors.service(connection).is_some() {
+            // It has no schema that could change.
+            return Ok("service".to_owned());
+        }
         let known = read(&self.fingerprints).get(connection).cloned();
         if let Some((at, fingerprint)) = known
             && at.elapsed() < FINGERPRINT_AGE
@@ -317,7 +325,7 @@ pub fn read_plans(folder: &Path) -> (Vec<PlanFile>, Loaded) {
     (plans, loaded)
 }
 
-/// The live schema of every connection that a plan names; those that are down are noted.
+/// The live schema of every connection that a plan names; databases that are down are noted, services are not asked.
 async fn catalogs(
     connectors: &Connectors,
     plans: &[PlanFile],
@@ -327,6 +335,9 @@ async fn catalogs(
         plans.iter().flat_map(|plan| plan.connections.iter().map(|connection| &connection.value)).collect();
     let mut catalogs = BTreeMap::new();
     for name in names {
+        if connectors.service(name).is_some() {
+            catalogs.insert(name.clone(), Catalog::of_service());
+        }
         let Some(connector) = connectors.get(name) else { continue };
         match connector.catalog().await {
             Ok(catalog) => {
@@ -341,13 +352,12 @@ async fn catalogs(
 }
 
 fn unknown_connection(connectors: &Connectors, plan: &PlanFile) -> Option<Fault> {
-    let unknown = plan.connections.iter().find(|connection| !connectors.contains_key(&connection.value))?;
-    let known: Vec<&str> = connectors.keys().map(String::as_str).collect();
+    let unknown = plan.connections.iter().find(|connection| !connectors.contains(&connection.value))?;
     Some(Fault {
         file: plan.file.clone(),
         line: Some(unknown.line),
         problem: format!("connection `{}` is not configured", unknown.value),
-        remedy: format!("the configuration has: {}", known.join(", ")),
+        remedy: format!("the configuration has: {}", connectors.names().join(", ")),
         severity: Severity::Error,
     })
 }

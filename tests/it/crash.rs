@@ -4,6 +4,7 @@
 //! `RIGHTFUL_KILLS=300 cargo test crash` is the long run.
 
 mod export;
+mod services;
 mod states;
 
 use std::{
@@ -147,6 +148,7 @@ async fn survive(target: &Target, store: &str, kills: usize) {
     let site = Site::new(&Settings {
         store,
         connections: &[("shop", &target.url)],
+        service: None,
         plan: PLAN,
         worker: "  lease: 1s\n  max_attempts: 1000\n  batch: { min_rows: 10, max_rows: 50, pause: 0 }\n",
     });

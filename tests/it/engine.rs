@@ -1,5 +1,6 @@
 //! What a request says when something is in its way, and that it goes on when the cause is gone.
 
+mod calls;
 mod holds;
 mod identity;
 mod keys;

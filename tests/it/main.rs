@@ -9,5 +9,6 @@ mod engine;
 mod export;
 mod http;
 mod properties;
+mod services;
 mod store;
 mod support;

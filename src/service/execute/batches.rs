@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{
-    Run,
+    Run, calls,
     group::{Failure, booked, started},
     keys, recorded,
     recorder::Recorder,
@@ -93,6 +93,9 @@ fn is_counted_alone(step: &Step) -> bool {
 /// Works on every row that a step still finds.
 pub async fn walk(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result<(), Interrupt> {
     let Some(step) = run.steps.get(position) else { return Ok(()) };
+    if let Some(resource) = step.resource() {
+        return calls::walk(run, recorder, position, step, resource).await;
+    }
     if let Some(openers) = &step.openers {
         walk_rows(run, recorder, position, openers, true).await?;
     }

@@ -70,7 +70,7 @@ fn is_small(steps: &[Step], service: &Service, group: &Range<usize>, left: &[i64
     let limit = SMALL.min(i64::from(service.pacing.max_rows));
     let steps = steps.get(group.clone()).unwrap_or_default();
     left.iter().try_fold(0_i64, |sum, rows| sum.checked_add(*rows)).is_some_and(|sum| sum <= limit)
-        && !steps.iter().any(|step| step.is_recorded() || step.uses_key_sets())
+        && !steps.iter().any(|step| step.is_recorded() || step.uses_key_sets() || step.resource().is_some())
 }
 
 /// A person may have got any number of rows while the request was paused, and one transaction would take them all.

@@ -3,6 +3,7 @@
 //! (b) the target commit; (c) what it did. Killed anywhere, the next claim goes on from there.
 
 mod batches;
+mod calls;
 mod export;
 mod group;
 mod keys;
@@ -26,7 +27,7 @@ use crate::{
     domain::{
         compiled::{CompiledPlan, Step},
         key::Tuple,
-        request::{Confidential, Kind, RunCode, RunError},
+        request::{Confidential, Kind, RunCode},
         vault::DataKey,
     },
     store::Claimed,
@@ -171,15 +172,16 @@ impl Run<'_> {
 }
 
 pub(super) fn connector<'a>(service: &'a Service, name: &str) -> Result<&'a Arc<dyn Connector>, Interrupt> {
-    service.connectors.get(name).ok_or_else(|| {
-        Interrupt::Trouble(RunError {
-            code: RunCode::ConnectionUnavailable,
-            detail: format!("the configuration has no connection `{name}` any more: add it again"),
-            connection: Some(name.to_owned()),
-            step: None,
-            cause: None,
-        })
-    })
+    service.connectors.get(name).ok_or_else(|| not_configured(name))
+}
+
+fn not_configured(name: &str) -> Interrupt {
+    Interrupt::trouble(
+        RunCode::ConnectionUnavailable,
+        format!("the configuration has no connection `{name}` any more: add it again"),
+        Some(name),
+        None,
+    )
 }
 
 /// Time limits of target sessions: a statement must end before a third of the lease has passed, so that no

@@ -295,7 +295,7 @@ impl Recorder {
                 Vec::new()
             }),
             Interrupt::Cancelled(by) => Box::new(move |request, _, now| vec![request.cancelled(&by, now)]),
-            Interrupt::Trouble(error) => {
+            Interrupt::Trouble(error) | Interrupt::Later(error, _) => {
                 tracing::info!(
                     request = %self.request.id,
                     code = error.code.as_str(),
@@ -362,6 +362,7 @@ impl Recorder {
     fn next_run(&self, interrupt: &Interrupt) -> chrono::TimeDelta {
         let delay = match interrupt {
             Interrupt::Busy => backoff(super::BUSY_RETRY, 0, super::BUSY_RETRY),
+            Interrupt::Later(_, wait) => *wait,
             Interrupt::Trouble(error) => {
                 let times = match error.code.disposition() {
                     Disposition::Wait => self.request.waits,

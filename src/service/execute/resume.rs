@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Run, connector, group::booked, keys, recorded, recorder::Recorder, trouble::Interrupt, verify};
+use super::{
+    Run, calls, connector, group::booked, keys, recorded, recorder::Recorder, trouble::Interrupt, verify,
+};
 use crate::{
     connectors::CountOf,
     domain::{
@@ -93,7 +95,11 @@ pub async fn book_recovered(run: &Run<'_>, recorder: &mut Recorder) -> Result<()
             continue;
         }
         let of = if step.may_withhold() { CountOf::Matched } else { CountOf::Remaining };
-        let fresh = i64::try_from(verify::count(run, recorder, position, of).await?).unwrap_or(i64::MAX);
+        let fresh = match step.resource() {
+            Some(_) => calls::count_what_is_left(run, recorder, position, step).await?,
+            None => verify::count(run, recorder, position, of).await?,
+        };
+        let fresh = i64::try_from(fresh).unwrap_or(i64::MAX);
         let recovered = state.rows_matched.unwrap_or(0) - state.rows_affected - fresh;
         if let Ok(recovered @ 1..) = u64::try_from(recovered) {
             recorder

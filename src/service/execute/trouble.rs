@@ -14,6 +14,8 @@ use crate::{
 pub enum Interrupt {
     /// Recorded in the request's `error`; its code says whether to wait, to retry or to give up.
     Trouble(RunError),
+    /// The same, and the other side says how long it wants to be left alone.
+    Later(RunError, std::time::Duration),
     /// Another claim has taken over: nothing more may be written.
     LeaseLost,
     /// The worker stops; the claim is given back.
@@ -41,8 +43,16 @@ impl Interrupt {
         Self::trouble(code, error.detail.clone(), Some(connection), step)
     }
 
+    /// Trouble that is not looked at again before that time has passed.
+    pub fn again_in(self, wait: std::time::Duration) -> Self {
+        match self {
+            Self::Trouble(error) => Self::Later(error, wait),
+            other => other,
+        }
+    }
+
     pub fn is(&self, code: RunCode) -> bool {
-        matches!(self, Self::Trouble(error) if error.code == code)
+        matches!(self, Self::Trouble(error) | Self::Later(error, _) if error.code == code)
     }
 
     pub fn trouble(

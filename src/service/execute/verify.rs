@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Run, batches, keys, recorded, recorder::Recorder, resolve::COUNT_LIMIT, trouble::Interrupt};
+use super::{
+    Run, batches, calls, keys, recorded, recorder::Recorder, resolve::COUNT_LIMIT, trouble::Interrupt,
+};
 use crate::{
     connectors::{Count, CountOf, Keys},
     domain::{
         audit::EventName,
-        compiled::{Action, Link, Mask, MaskProgress, Source, Step},
+        compiled::{Action, Link, Mask, MaskProgress, Resource, ResourceAct, Source, Step},
         request::{RunCode, StepStatus},
     },
 };
@@ -33,12 +35,12 @@ impl Step {
     }
 
     pub(super) fn is_keep(&self) -> bool {
-        matches!(self.action, Action::Keep)
+        matches!(self.action, Action::Keep | Action::Http(Resource { act: ResourceAct::Keep, .. }))
     }
 
     /// Rows may stay because others point to them.
     pub(super) fn may_withhold(&self) -> bool {
-        matches!(self.action, Action::Keep | Action::DeleteIfUnreferenced { .. })
+        self.is_keep() || matches!(self.action, Action::DeleteIfUnreferenced { .. })
     }
 
     pub(super) fn uses_key_sets(&self) -> bool {
@@ -76,7 +78,7 @@ pub async fn first_counts(run: &Run<'_>, recorder: &Recorder) -> Result<Vec<u64>
     let mut counts = vec![0; steps.len()];
     let mut by_connection: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (position, step) in steps.iter().enumerate() {
-        if step.uses_key_sets() {
+        if step.uses_key_sets() || step.resource().is_some() {
             if let Some(slot) = counts.get_mut(position) {
                 *slot = count(run, recorder, position, step.first_count()).await?;
             }
@@ -131,6 +133,9 @@ pub async fn count(
     of: CountOf,
 ) -> Result<u64, Interrupt> {
     let Some(step) = run.steps.get(position) else { return Ok(0) };
+    if step.resource().is_some() {
+        return calls::count(run, recorder, step).await;
+    }
     let connector = run.connector(&step.connection)?;
     let fault = |error| Interrupt::at(&error, &step.connection, Some(&step.name));
     if !step.uses_key_sets() {

@@ -38,6 +38,7 @@ async fn survive(target: &Target, store: &str, kills: usize) {
     let site = Site::new(&Settings {
         store,
         connections: &[("shop", &target.url)],
+        service: None,
         plan: PLAN,
         worker: "  lease: 1s\n  max_attempts: 1000\n",
     });

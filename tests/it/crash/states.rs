@@ -45,7 +45,13 @@ impl People {
              webhooks: {{ panel: {{ url: \"{receiver}/hook\", secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw }} }}\n"
         );
         let connections = [("shop", target.url.as_str())];
-        let site = Site::new(&Settings { store, connections: &connections, plan: PLAN, worker: &worker });
+        let site = Site::new(&Settings {
+            store,
+            connections: &connections,
+            service: None,
+            plan: PLAN,
+            worker: &worker,
+        });
         let (admin, approver) = (site.token("admin", "alice"), site.token("approver", "arno"));
         Self { site, admin, approver }
     }

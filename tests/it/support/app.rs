@@ -225,7 +225,9 @@ fn options(keys: KeySource) -> Options {
 fn shop(file: &Path) -> Connectors {
     let url = format!("sqlite:{}", file.display());
     let connector: Arc<dyn Connector> = Arc::new(SqlConnector::new(&url, 4).unwrap());
-    Connectors::from([("shop".to_owned(), connector)])
+    let mut connectors = Connectors::default();
+    connectors.insert("shop".to_owned(), connector);
+    connectors
 }
 
 /// The claims of a good token.

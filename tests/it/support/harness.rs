@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use rightful::{
-    connectors::{Connector, objects::Objects, sql::SqlConnector, web::WebClient},
+    connectors::{Connector, http::HttpService, objects::Objects, sql::SqlConnector, web::WebClient},
     domain::{
         clock::Clock,
         request::{Kind, Refusal, Request, Status, Subject, WithReason},
@@ -41,6 +41,16 @@ fn connector(url: &str) -> Arc<dyn Connector> {
     Arc::new(SqlConnector::new(url, 3).expect("a URL"))
 }
 
+fn faulty(connections: &[(&str, &str)]) -> (Connectors, Faults) {
+    let faults = Faults::default();
+    let mut connectors = Connectors::default();
+    for (name, url) in connections {
+        let faulty = Faulty { inner: connector(url), faults: faults.clone() };
+        connectors.insert((*name).to_owned(), Arc::new(faulty));
+    }
+    (connectors, faults)
+}
+
 /// Who submits, cancels and retries.
 fn alice() -> Reader {
     Reader { sub: "alice".to_owned(), every_request: true, identities: true, own: false }
@@ -55,7 +65,7 @@ pub struct Harness {
 impl Harness {
     /// A service on a store and connections, without a plan yet.
     pub fn new(store: Store, connections: &[(&str, &str)], pacing: Pacing) -> Self {
-        let mut connectors: Connectors = BTreeMap::new();
+        let mut connectors = Connectors::default();
         for (name, url) in connections {
             connectors.insert((*name).to_owned(), connector(url));
         }
@@ -64,12 +74,29 @@ impl Harness {
 
     /// As [`new`](Self::new), with connections whose commits can be made to go wrong.
     pub fn faulty(store: Store, connections: &[(&str, &str)], pacing: Pacing) -> (Self, Faults) {
-        let faults = Faults::default();
-        let mut connectors: Connectors = BTreeMap::new();
-        for (name, url) in connections {
-            let faulty = Faulty { inner: connector(url), faults: faults.clone() };
-            connectors.insert((*name).to_owned(), Arc::new(faulty));
-        }
+        let (connectors, faults) = faulty(connections);
+        (Self::of(store, connectors, pacing), faults)
+    }
+
+    /// As [`new`](Self::new), with an HTTP service beside the databases.
+    pub fn with_service(
+        store: Store,
+        connections: &[(&str, &str)],
+        service: (&str, HttpService),
+        pacing: Pacing,
+    ) -> Self {
+        Self::faulty_with_service(store, connections, service, pacing).0
+    }
+
+    /// As [`faulty`](Self::faulty), with an HTTP service beside the databases.
+    pub fn faulty_with_service(
+        store: Store,
+        connections: &[(&str, &str)],
+        service: (&str, HttpService),
+        pacing: Pacing,
+    ) -> (Self, Faults) {
+        let (mut connectors, faults) = faulty(connections);
+        connectors.insert_service(service.0.to_owned(), Arc::new(service.1));
         (Self::of(store, connectors, pacing), faults)
     }
 
@@ -160,23 +187,29 @@ impl Harness {
     /// Claims and carries out requests until none is claimable; the request as it then is. One that waits for its next
     /// attempt, be it for a few milliseconds, does so until [`make_due`](Self::make_due).
     pub async fn run(&self, id: uuid::Uuid) -> Request {
-        let (_keep, stop) = watch::channel(false);
-        let pacing = self.service.pacing;
-        loop {
-            let asked = Instant::now();
-            let claimed = self
-                .service
-                .store
-                .claim(1, "worker:test", pacing.lease, pacing.max_attempts)
-                .await
-                .unwrap()
-                .taken;
-            let Some(claimed) = claimed.into_iter().next() else { break };
-            let carried_out = claimed.request.id;
-            execute(&self.service, "worker:test", claimed, asked, stop.clone()).await;
+        while let Some(carried_out) = self.claim().await {
             self.set_run_at(carried_out, self.service.clock.now() + TimeDelta::days(1)).await;
         }
         self.service.store.request(id).await.unwrap().expect("the request is there")
+    }
+
+    /// Claims and carries out one request; the request as it then is, with its next attempt where that was set.
+    pub async fn run_once(&self, id: uuid::Uuid) -> Request {
+        assert_eq!(self.claim().await, Some(id));
+        self.service.store.request(id).await.unwrap().expect("the request is there")
+    }
+
+    /// The request that was claimed and carried out, if one was due.
+    async fn claim(&self) -> Option<uuid::Uuid> {
+        let (_keep, stop) = watch::channel(false);
+        let pacing = self.service.pacing;
+        let asked = Instant::now();
+        let store = &self.service.store;
+        let claimed = store.claim(1, "worker:test", pacing.lease, pacing.max_attempts).await.unwrap();
+        let claimed = claimed.taken.into_iter().next()?;
+        let id = claimed.request.id;
+        execute(&self.service, "worker:test", claimed, asked, stop).await;
+        Some(id)
     }
 
     /// Moves a waiting request's next attempt to now.

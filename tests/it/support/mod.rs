@@ -3,6 +3,7 @@
 pub mod app;
 pub mod faulty;
 pub mod harness;
+pub mod mailer;
 pub mod package;
 pub mod receiver;
 pub mod site;

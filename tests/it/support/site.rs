@@ -31,6 +31,8 @@ pub struct Settings<'a> {
     pub store: &'a str,
     /// Name and URL.
     pub connections: &'a [(&'a str, &'a str)],
+    /// The URL of an HTTP service `mailer`, with its token.
+    pub service: Option<(&'a str, &'a str)>,
     pub plan: &'a str,
     /// Lines below `worker:`, and further sections behind them.
     pub worker: &'a str,
@@ -44,11 +46,18 @@ impl Site {
             .connections
             .iter()
             .map(|(name, url)| format!("  {name}: {{ url: \"{url}\" }}\n"))
+            .chain(settings.service.map(|(url, token)| {
+                format!(
+                    "  mailer:\n    url: {url}\n    headers: {{ authorization: \"{token}\" }}\n    \
+                     probe: GET /health\n"
+                )
+            }))
             .collect();
         let config = format!(
             "listen: 127.0.0.1:{port}\nstore: {store}\nplans: plans\nauth:\n  issuer: tests\n  audience: tests\n  \
              roles_claim: roles\n  keys: {{ hmac_secret: \"0123456789abcdef0123456789abcdef\" }}\n\
              secrets: {{ pseudonym_key: \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\" }}\n\
+             outbound: {{ private_hosts: [127.0.0.1] }}\n\
              connections:\n{connections}worker:\n{worker}",
             store = settings.store,
             worker = settings.worker,
