@@ -1,5 +1,6 @@
 //! Exports: what a package holds, of every type of column on every database, and what becomes of one that fails.
 
+mod services;
 mod trouble;
 mod types;
 

@@ -6,13 +6,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use rightful::{
     connectors::{
         ErrorKind, Keys,
-        http::{Body, Rectified, Sent, Session, Target, targets},
+        http::{Rectified, Sent, Session, Target, targets},
     },
     domain::{
         call::CallTemplate,
         compile::compile,
         compiled::{CompiledPlan, Resource, ResourceAct},
         key::Key,
+        package,
         plan::parse,
         schema::{Catalog, Column, Family, Rights, RowAddress, Table, TableKind},
     },
@@ -86,11 +87,11 @@ async fn a_resource_is_handed_out_as_it_is() {
     let mut session = Session::new(&service);
     let content = session.read(&lookup(), &target(JANE)).await.unwrap().expect("is there");
     assert_eq!(content.content_type.as_deref(), Some("application/json"));
-    let Body::Json(text) = content.body else { panic!("JSON") };
+    let package::Value::Json(text) = content.body else { panic!("JSON") };
     assert_eq!(serde_json::from_str::<Value>(&text).ok(), mailer.contact(JANE));
     mailer.next("GET", Twist::Body("image/png", vec![0, 255, 1]));
     let content = session.read(&lookup(), &target(JANE)).await.unwrap().expect("is there");
-    assert!(content.body == Body::Base64("AP8B".to_owned()));
+    assert!(content.body == package::Value::Bytes(vec![0, 255, 1]));
     assert!(session.read(&lookup(), &target("joe@example.com")).await.unwrap().is_none());
     mailer.set_health(500);
     let mut session = Session::new(&service);

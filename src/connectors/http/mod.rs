@@ -19,7 +19,7 @@ mod rectify;
 mod retry_after;
 mod target;
 
-pub use read::{Body, Content};
+pub use read::Content;
 pub use rectify::Rectified;
 pub use retry_after::RetryAfter;
 pub use target::{Target, targets};

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::header::CONTENT_TYPE;
-use serde::de::IgnoredAny;
 
 use super::{CallError, Session, Target};
-use crate::domain::call::CallTemplate;
+use crate::domain::{call::CallTemplate, package::Value};
 
 /// More of one resource is refused.
 const LARGEST: usize = 64 * 1024 * 1024;
@@ -15,19 +13,10 @@ const LARGEST: usize = 64 * 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A resource as the service gave it out. Personal data.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Content {
     pub content_type: Option<String>,
-    pub body: Body,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-pub enum Body {
-    /// One JSON text (RFC 8259) to the letter, so that numbers stay what they are.
-    Json(String),
-    Text(String),
-    /// Anything else, in base64.
-    Base64(String),
+    pub body: Value,
 }
 
 impl Session<'_> {
@@ -51,15 +40,18 @@ impl Session<'_> {
     }
 }
 
-fn body(content_type: Option<&str>, bytes: Vec<u8>) -> Body {
+/// JSON stays JSON to the letter and text stays text; everything else is bytes.
+fn body(content_type: Option<&str>, bytes: Vec<u8>) -> Value {
     let media = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     let media = media.to_ascii_lowercase();
     let is_json = media == "application/json" || media.ends_with("+json");
+    if !is_json && !media.starts_with("text/") {
+        return Value::Bytes(bytes);
+    }
     match String::from_utf8(bytes) {
-        Ok(text) if is_json && serde_json::from_str::<IgnoredAny>(&text).is_ok() => Body::Json(text),
-        Ok(text) if is_json || media.starts_with("text/") => Body::Text(text),
-        Ok(text) => Body::Base64(STANDARD.encode(text)),
-        Err(error) => Body::Base64(STANDARD.encode(error.into_bytes())),
+        Ok(text) if is_json => Value::json(text),
+        Ok(text) => Value::Text(text),
+        Err(error) => Value::Bytes(error.into_bytes()),
     }
 }
 
@@ -71,13 +63,13 @@ mod tests {
     fn what_is_json_stays_json_and_bytes_are_kept() {
         let text = |text: &str| text.to_owned();
         for (content_type, bytes, expected) in [
-            (Some("application/json"), &b"{\"a\": 1.10}"[..], Body::Json(text("{\"a\": 1.10}"))),
-            (Some("application/hal+json; charset=utf-8"), b"[]", Body::Json(text("[]"))),
-            (Some("application/json"), b"{", Body::Text(text("{"))),
-            (Some("text/vcard"), "é".as_bytes(), Body::Text(text("é"))),
-            (Some("text/plain"), b"\xff", Body::Base64(text("/w=="))),
-            (Some("image/png"), b"ab", Body::Base64(text("YWI="))),
-            (None, b"{}", Body::Base64(text("e30="))),
+            (Some("application/json"), &b"{\"a\": 1.10}"[..], Value::Json(text("{\"a\": 1.10}"))),
+            (Some("application/hal+json; charset=utf-8"), b"[]", Value::Json(text("[]"))),
+            (Some("application/json"), b"{", Value::Text(text("{"))),
+            (Some("text/vcard"), "é".as_bytes(), Value::Text(text("é"))),
+            (Some("text/plain"), b"\xff", Value::Bytes(vec![255])),
+            (Some("image/png"), b"ab", Value::Bytes(b"ab".to_vec())),
+            (None, b"{}", Value::Bytes(b"{}".to_vec())),
         ] {
             assert!(body(content_type, bytes.to_vec()) == expected, "{content_type:?} {bytes:?}");
         }

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Body, CallError, Sent, Session, Target, internal};
-use crate::domain::compiled::{Resource, ResourceAct};
+use super::{CallError, Sent, Session, Target, internal};
+use crate::domain::{
+    compiled::{Resource, ResourceAct},
+    package,
+};
 
 /// What a resource says of the new values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +58,7 @@ impl Session<'_> {
     ) -> Result<Rectified, CallError> {
         let Some(lookup) = &resource.lookup else { return Ok(Rectified::Unseen) };
         let Some(content) = self.read(lookup, target).await? else { return Ok(Rectified::NothingThere) };
-        let Body::Json(text) = content.body else { return Ok(Rectified::Unseen) };
+        let package::Value::Json(text) = content.body else { return Ok(Rectified::Unseen) };
         let Ok(Value::Object(now)) = serde_json::from_str(&text) else { return Ok(Rectified::Unseen) };
         let differing: Vec<String> = changes
             .iter()

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use serde_json::json;
+
 use super::super::{ConnectorError, ErrorKind, Keys};
 use crate::domain::{
     compiled::{Alternative, Link, Source},
@@ -16,6 +18,12 @@ impl Target {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// Names and values as a JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json!(self.0).to_string()
     }
 
     /// Tell this resource from every other one of its step.

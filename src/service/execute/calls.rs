@@ -13,7 +13,7 @@ use super::{Run, group::booked, keys, not_configured, recorder::Recorder, troubl
 use crate::{
     connectors::{
         ConnectorError, ErrorKind,
-        http::{Accepted, CallError, Progress, Sent, Session, Target, targets},
+        http::{Accepted, CallError, Content, Progress, Sent, Session, Target, targets},
     },
     domain::{
         call::CallTemplate,
@@ -84,12 +84,12 @@ pub async fn walk(
 }
 
 /// One alternative of a step's selection, by itself, with one binding of its keys.
-struct Way {
+pub struct Way {
     rows: crate::domain::compiled::Rows,
     pass: keys::Pass,
 }
 
-async fn ways(run: &Run<'_>, recorder: &Recorder, step: &Step) -> Result<Vec<Way>, Interrupt> {
+pub async fn ways(run: &Run<'_>, recorder: &Recorder, step: &Step) -> Result<Vec<Way>, Interrupt> {
     let mut ways = Vec::new();
     for alternative in 0..step.rows.any_of.len() {
         let rows = keys::one_alternative(&step.rows, alternative);
@@ -100,7 +100,7 @@ async fn ways(run: &Run<'_>, recorder: &Recorder, step: &Step) -> Result<Vec<Way
 }
 
 /// One round over the resources of a step.
-struct Visit<'a> {
+pub struct Visit<'a> {
     run: &'a Run<'a>,
     step: &'a Step,
     session: Session<'a>,
@@ -109,13 +109,13 @@ struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    fn begin(run: &'a Run<'_>, step: &'a Step) -> Result<Self, Interrupt> {
+    pub fn begin(run: &'a Run<'_>, step: &'a Step) -> Result<Self, Interrupt> {
         let service = run.service.connectors.service(&step.connection);
         let service = service.ok_or_else(|| not_configured(&step.connection))?;
         Ok(Self { run, step, session: Session::new(service), seen: HashSet::new() })
     }
 
-    async fn targets(&mut self, recorder: &Recorder, way: &Way) -> Result<Vec<Target>, Interrupt> {
+    pub async fn targets(&mut self, recorder: &Recorder, way: &Way) -> Result<Vec<Target>, Interrupt> {
         let keys = keys::bind(self.run, recorder, &way.rows, 0, &way.pass).await?;
         let mut all = Vec::new();
         for alternative in &way.rows.any_of {
@@ -143,6 +143,14 @@ impl<'a> Visit<'a> {
         let Some(lookup) = lookup else { return Ok(true) };
         let there = self.session.is_there(lookup, target).await;
         there.map_err(|error| self.fault(&error))
+    }
+
+    /// What the service holds there; `None` when nothing is there.
+    pub async fn read(&mut self, target: &Target) -> Result<Option<Content>, Interrupt> {
+        let lookup = self.step.resource().and_then(|resource| resource.lookup.as_ref());
+        let Some(lookup) = lookup else { return Ok(None) };
+        let content = self.session.read(lookup, target).await;
+        content.map_err(|error| self.fault(&error))
     }
 
     async fn erase(

@@ -2,6 +2,8 @@
 //! the very transaction that completes the request, because only that keeps its key; whatever an attempt leaves
 //! behind before is sealed under a key that nobody has any more. So each attempt begins anew.
 
+mod resources;
+
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -108,6 +110,9 @@ impl Making {
         position: usize,
         step: &Step,
     ) -> Result<(), Interrupt> {
+        if let Some(resource) = step.resource() {
+            return self.resources(run, recorder, position, step, resource).await;
+        }
         let Action::Export(Exported { columns, about, .. }) = &step.action else { return Ok(()) };
         let fault = |error: ConnectorError| Interrupt::at(&error, &step.connection, Some(&step.name));
         recorder.defer(move |request, actor, now| begun(request, position, actor, now).into_iter().collect());
@@ -141,6 +146,11 @@ impl Making {
                 Some(&step.name),
             ));
         }
+        self.done(recorder, position, read).await
+    }
+
+    /// The end of a step's table.
+    async fn done(&mut self, recorder: &mut Recorder, position: usize, read: u64) -> Result<(), Interrupt> {
         self.packer.end().map_err(|_| unpacked())?;
         recorder
             .record(move |request, actor, now| {

@@ -24,6 +24,8 @@ pub const TOKEN: &str = "Bearer a-token-of-the-tests";
 /// What becomes of one call instead of the usual.
 #[derive(Debug, Clone)]
 pub enum Twist {
+    /// Nothing but the usual: the next one is meant.
+    Usual,
     Status(u16),
     /// A status with `Retry-After`.
     Busy(u16, String),
@@ -242,6 +244,7 @@ fn answer(state: &mut State, asked: &Asked) -> (Option<Told>, Duration) {
         return at_once(usual(state, asked, &email));
     };
     let answer = match twist {
+        Twist::Usual => usual(state, asked, &email),
         Twist::Status(status) => told(status),
         Twist::Busy(status, after) => Told { headers: vec![("retry-after", after)], ..told(status) },
         Twist::Redirect => Told { headers: vec![("location", "/api/health".to_owned())], ..told(302) },
