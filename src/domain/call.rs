@@ -5,6 +5,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Everything but the unreserved characters of RFC 3986 §2.3: a key is always one piece of a path, never two.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -93,6 +94,24 @@ impl CallTemplate {
             }
         }
         Some(path)
+    }
+}
+
+/// New values of a resource's fields. Personal data: `Debug` shows nothing of them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct NewFields(pub Map<String, Value>);
+
+impl NewFields {
+    /// The JSON object that is sent.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for NewFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewFields([redacted])")
     }
 }
 

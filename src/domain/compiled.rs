@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{call::CallTemplate, plan::About, schema::Family};
+use super::{
+    call::{CallTemplate, NewFields},
+    plan::About,
+    schema::Family,
+};
 
 /// `sha256:` and 64 hex digits over what decides which rows and columns are touched, and in what order.
 pub type PlanVersion = String;
@@ -239,6 +243,9 @@ pub enum ResourceAct {
     Rectify {
         call: CallTemplate,
         fields: Vec<String>,
+        /// Of a request's step. A compiled plan lies open in the store, so they are never written there.
+        #[serde(skip)]
+        new: NewFields,
     },
 }
 

@@ -6,19 +6,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use rightful::{
     connectors::{
         ErrorKind, Keys,
-        http::{Rectified, Sent, Session, Target, targets},
+        http::{Correction, Sent, Session, Target, targets},
     },
     domain::{
-        call::CallTemplate,
+        call::{CallTemplate, NewFields},
         compile::compile,
-        compiled::{CompiledPlan, Resource, ResourceAct},
+        compiled::{CompiledPlan, ResourceAct},
         key::Key,
         package,
         plan::parse,
         schema::{Catalog, Column, Family, Rights, RowAddress, Table, TableKind},
     },
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::support::mailer::{Mailer, Twist};
 
@@ -117,36 +117,45 @@ async fn more_than_64_mib_of_one_resource_is_refused() {
     }
 }
 
+fn fields(value: Value) -> NewFields {
+    let Value::Object(fields) = value else { panic!("an object") };
+    NewFields(fields)
+}
+
 #[tokio::test]
 async fn changed_fields_are_sent_and_read_back() {
-    let mailer = Mailer::start(&[JANE]).await;
+    let mailer = Mailer::start(&[JANE, "joe@example.com"]).await;
     let service = mailer.service();
     let mut session = Session::new(&service);
     let plan = plan();
     let resource = plan.rectify_calls[0].resource().unwrap();
-    let changes: Map<String, Value> =
-        [("name".to_owned(), json!("Jane")), ("phone".to_owned(), Value::Null)].into_iter().collect();
+    let ResourceAct::Rectify { call, .. } = &resource.act else { panic!() };
+    let lookup = resource.lookup.as_ref().unwrap();
+    let new = fields(json!({ "name": "Jane", "phone": null }));
+    let found = session.correction(lookup, &target(JANE), &new).await.unwrap();
+    assert_eq!(found, Correction::Needed);
     let timeout = Duration::from_secs(5);
-    let back = session.read_back(resource, &target(JANE), &changes).await.unwrap();
-    assert_eq!(back, Rectified::Differs(vec!["name".to_owned(), "phone".to_owned()]));
-    let sent = session.rectify(resource, &target(JANE), &changes, "key-1", timeout).await.unwrap();
+    let sent = session.change(call, &target(JANE), "key-1", Some(new.to_json()), timeout).await.unwrap();
     assert!(sent == Sent::Done);
-    let expected = json!({ "email": JANE, "name": "Jane", "phone": null });
-    assert_eq!(mailer.contact(JANE), Some(expected));
+    assert_eq!(mailer.contact(JANE), Some(json!({ "email": JANE, "name": "Jane", "phone": null })));
     assert_eq!(mailer.seen("PATCH")[0].idempotency_key.as_deref(), Some("key-1"));
-    let back = session.read_back(resource, &target(JANE), &changes).await.unwrap();
-    assert_eq!(back, Rectified::Confirmed);
-    let nobody = session.read_back(resource, &target("joe@example.com"), &changes).await.unwrap();
-    assert_eq!(nobody, Rectified::NothingThere);
-    let unseen = Resource { lookup: None, ..resource.clone() };
-    assert_eq!(session.read_back(&unseen, &target(JANE), &changes).await.unwrap(), Rectified::Unseen);
-
-    let email = [("email".to_owned(), json!("x"))].into_iter().collect();
-    let refused = session.rectify(resource, &target(JANE), &email, "key-2", timeout).await.err().unwrap();
-    assert!(refused.to_string().contains("does not list"), "{refused}");
-    let keep = Resource { act: ResourceAct::Keep, ..resource.clone() };
-    assert!(session.rectify(&keep, &target(JANE), &changes, "key-3", timeout).await.is_err());
-    assert_eq!(mailer.seen("PATCH").len(), 1);
+    let found = session.correction(lookup, &target(JANE), &new).await.unwrap();
+    assert_eq!(found, Correction::Done);
+    for (email, new, expected) in [
+        ("nobody@example.com", json!({ "name": "Jane" }), Correction::NothingThere),
+        // It has got a new name: it is where the field says, if that is it.
+        ("old@example.com", json!({ "email": JANE, "name": "Jane" }), Correction::Done),
+        ("old@example.com", json!({ "email": "joe@example.com", "name": "Jane" }), Correction::NothingThere),
+    ] {
+        let found = session.correction(lookup, &target(email), &fields(new)).await.unwrap();
+        assert_eq!(found, expected, "{email}");
+    }
+    for body in [&b"[]"[..], b"hello"] {
+        mailer.next("GET", Twist::Body("application/json", body.to_vec()));
+        let error = session.correction(lookup, &target(JANE), &new).await.err().unwrap().error;
+        assert_eq!((error.kind, error.detail.contains("no JSON object")), (ErrorKind::Internal, true));
+    }
+    assert_eq!(format!("{new:?}"), "NewFields([redacted])");
 }
 
 /// A client would take such a segment out, and `DELETE /contacts/..` would mean everybody.

@@ -20,7 +20,7 @@ mod retry_after;
 mod target;
 
 pub use read::Content;
-pub use rectify::Rectified;
+pub use rectify::Correction;
 pub use retry_after::RetryAfter;
 pub use target::{Target, targets};
 

@@ -1,70 +1,63 @@
-//! Changed fields at a service (GDPR Art. 16), and the proof that they arrived.
-
-use std::time::Duration;
+//! Corrected fields at a service (GDPR Art. 16): whether they are still to be sent, and the proof that they arrived.
 
 use serde_json::{Map, Value};
 
-use super::{CallError, Sent, Session, Target, internal};
+use super::{CallError, Session, Target, internal};
 use crate::domain::{
-    compiled::{Resource, ResourceAct},
+    call::{CallTemplate, NewFields},
     package,
 };
 
 /// What a resource says of the new values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rectified {
-    /// Read back, and all are there.
-    Confirmed,
-    /// The plan names no call to read it back with, or what that answers is no JSON object.
-    Unseen,
-    /// These fields hold something else, or are not there.
-    Differs(Vec<String>),
-    /// The resource is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Correction {
+    /// One of the fields holds something else, or is not there.
+    Needed,
+    Done,
     NothingThere,
 }
 
 impl Session<'_> {
-    /// Sends the changed fields as one JSON object. A call that is accepted is followed as any other.
+    /// Reads a resource and compares. One that is named by a field that changes is looked for under its new name too:
+    /// there it is itself only with all the new values, and somebody else's otherwise.
     ///
     /// # Errors
-    /// As [`change`](Session::change); and when the step changes nothing, or not these fields.
-    pub async fn rectify(
-        &self,
-        resource: &Resource,
+    /// As [`read`](Session::read); and where the answer shows no fields.
+    pub async fn correction(
+        &mut self,
+        lookup: &CallTemplate,
         target: &Target,
-        changes: &Map<String, Value>,
-        idempotency_key: &str,
-        timeout: Duration,
-    ) -> Result<Sent, CallError> {
-        let ResourceAct::Rectify { call, fields } = &resource.act else {
-            return Err(internal("the plan changes nothing at this service"));
-        };
-        if changes.keys().any(|field| !fields.contains(field)) {
-            return Err(internal("the plan does not list one of the changed fields"));
+        fields: &NewFields,
+    ) -> Result<Correction, CallError> {
+        if let Some(now) = self.fields(lookup, target).await? {
+            return Ok(if holds(&now, fields) { Correction::Done } else { Correction::Needed });
         }
-        let body = Value::Object(changes.clone()).to_string();
-        self.change(call, target, idempotency_key, Some(body), timeout).await
+        let Some(renamed) = target.renamed(fields) else { return Ok(Correction::NothingThere) };
+        let now = self.fields(lookup, &renamed).await?;
+        Ok(if now.is_some_and(|now| holds(&now, fields)) {
+            Correction::Done
+        } else {
+            Correction::NothingThere
+        })
     }
 
-    /// Reads the resource again and compares.
-    ///
-    /// # Errors
-    /// As [`read`](Session::read).
-    pub async fn read_back(
+    async fn fields(
         &mut self,
-        resource: &Resource,
+        lookup: &CallTemplate,
         target: &Target,
-        changes: &Map<String, Value>,
-    ) -> Result<Rectified, CallError> {
-        let Some(lookup) = &resource.lookup else { return Ok(Rectified::Unseen) };
-        let Some(content) = self.read(lookup, target).await? else { return Ok(Rectified::NothingThere) };
-        let package::Value::Json(text) = content.body else { return Ok(Rectified::Unseen) };
-        let Ok(Value::Object(now)) = serde_json::from_str(&text) else { return Ok(Rectified::Unseen) };
-        let differing: Vec<String> = changes
-            .iter()
-            .filter(|(field, value)| now.get(*field) != Some(value))
-            .map(|(field, _)| field.clone())
-            .collect();
-        Ok(if differing.is_empty() { Rectified::Confirmed } else { Rectified::Differs(differing) })
+    ) -> Result<Option<Map<String, Value>>, CallError> {
+        let Some(content) = self.read(lookup, target).await? else { return Ok(None) };
+        match content.body {
+            package::Value::Json(text) => serde_json::from_str(&text).ok(),
+            _ => None,
+        }
+        .map(Some)
+        .ok_or_else(|| {
+            internal("it answered with no JSON object, so that the new values cannot be read back")
+        })
     }
+}
+
+fn holds(now: &Map<String, Value>, fields: &NewFields) -> bool {
+    fields.0.iter().all(|(name, value)| now.get(name) == Some(value))
 }

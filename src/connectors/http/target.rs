@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::{ConnectorError, ErrorKind, Keys};
 use crate::domain::{
+    call::NewFields,
     compiled::{Alternative, Link, Source},
     key::{Key, Tuple},
 };
@@ -18,6 +19,19 @@ impl Target {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// The resource as it is named once these fields are changed; `None` where they are no part of its name.
+    pub(super) fn renamed(&self, fields: &NewFields) -> Option<Self> {
+        let mut renamed = self.clone();
+        for (name, value) in &mut renamed.0 {
+            match fields.0.get(name) {
+                Some(Value::String(new)) => value.clone_from(new),
+                Some(Value::Number(new)) => *value = new.to_string(),
+                _ => {}
+            }
+        }
+        (renamed != *self).then_some(renamed)
     }
 
     /// Names and values as a JSON object.

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use super::model::{Alt, Model, Resolved};
 use crate::domain::{
-    call::CallTemplate,
+    call::{CallTemplate, NewFields},
     compiled::{Action, Resource, ResourceAct},
     document::Reader,
     plan::{Erase, Export, Match, PlanFile},
@@ -170,6 +170,11 @@ fn check_resource(model: &Model<'_>, entry: &Resolved<'_>, faults: &mut Reader) 
         let remedy = "write rectify: { call: \"PATCH /…/{key}\", fields: [email] }";
         faults.error(first.line, problem, remedy);
     }
+    if let (Some(rectify), None) = (&entry.entry.rectify_call, lookup(entry)) {
+        let problem =
+            format!("`rectify` of `{name}` could not be read back: the plan names no call that finds it");
+        faults.error(rectify.line, problem, "add export: \"GET /…/{key}\"");
+    }
     for alt in &entry.alternatives {
         check_alternative(model, entry, alt, faults);
     }
@@ -235,11 +240,11 @@ fn calls<'e>(entry: &'e Resolved<'_>) -> Vec<(&'static str, usize, &'e CallTempl
     calls
 }
 
-/// The call by which a resource is found, if the plan has one.
+/// The call by which a resource is found, if the plan has one; rather that which says what it holds.
 fn lookup(entry: &Resolved<'_>) -> Option<CallTemplate> {
-    match (entry.erase(), &entry.entry.export.value) {
-        (Erase::Call { verify, .. }, _) => Some(verify.clone()),
-        (_, Export::Call(call)) => Some(call.clone()),
+    match (&entry.entry.export.value, entry.erase()) {
+        (Export::Call(call), _) => Some(call.clone()),
+        (_, Erase::Call { verify, .. }) => Some(verify.clone()),
         _ => None,
     }
 }
@@ -265,6 +270,7 @@ pub(super) fn export(entry: &Resolved<'_>) -> Option<Action> {
 /// What a rectification may change; `None`: nothing.
 pub(super) fn rectify(entry: &Resolved<'_>) -> Option<Action> {
     let rectify = &entry.entry.rectify_call.as_ref()?.value;
-    let act = ResourceAct::Rectify { call: rectify.call.clone(), fields: rectify.fields.clone() };
-    Some(Action::Http(Resource { lookup: lookup(entry), act }))
+    let (call, fields) = (rectify.call.clone(), rectify.fields.clone());
+    let act = ResourceAct::Rectify { call, fields, new: NewFields::default() };
+    Some(Action::Http(Resource { lookup: Some(lookup(entry)?), act }))
 }

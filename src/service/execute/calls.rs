@@ -1,6 +1,6 @@
-//! Steps at an HTTP service: one resource after the other, which is looked for before its call and after it. What was
-//! there and is gone was erased; it is recorded before the next one. The call itself may be made again at any time,
-//! under the same idempotency key.
+//! Steps at an HTTP service: one resource after the other, which is looked at before its call and after it. What was
+//! there and is gone was erased, what was otherwise and holds the new values was corrected; it is recorded before the
+//! next one. The call itself may be made again at any time, under the same idempotency key.
 
 use std::{
     collections::HashSet,
@@ -13,7 +13,7 @@ use super::{Run, group::booked, keys, not_configured, recorder::Recorder, troubl
 use crate::{
     connectors::{
         ConnectorError, ErrorKind,
-        http::{Accepted, CallError, Content, Progress, Sent, Session, Target, targets},
+        http::{Accepted, CallError, Content, Correction, Progress, Sent, Session, Target, targets},
     },
     domain::{
         call::CallTemplate,
@@ -27,20 +27,20 @@ const WAITED_FOR: Duration = Duration::from_secs(20);
 const FIRST_LOOK: Duration = Duration::from_millis(200);
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
-/// How many of a step's resources are there.
+/// How many of a step's resources are there; of a correction, how many are still to be corrected.
 pub async fn count(run: &Run<'_>, recorder: &Recorder, step: &Step) -> Result<u64, Interrupt> {
     let mut visit = Visit::begin(run, step)?;
     let mut there = 0;
     for way in ways(run, recorder, step).await? {
         for target in visit.targets(recorder, &way).await? {
             recorder.check()?;
-            there += u64::from(visit.is_there(&target).await?);
+            there += u64::from(visit.is_left(&target).await?);
         }
     }
     Ok(there)
 }
 
-/// As [`count`], when an earlier attempt may have left calls under way: those whose resource is gone have ended.
+/// As [`count`], when an earlier attempt may have left calls under way: those whose work is done have ended.
 pub async fn count_what_is_left(
     run: &Run<'_>,
     recorder: &mut Recorder,
@@ -51,7 +51,7 @@ pub async fn count_what_is_left(
     let mut there = 0;
     for way in ways(run, recorder, step).await? {
         for target in visit.targets(recorder, &way).await? {
-            if visit.is_there(&target).await? {
+            if visit.is_left(&target).await? {
                 there += 1;
             } else {
                 visit.book(recorder, position, &visit.part(position, &target), 0).await?;
@@ -61,7 +61,7 @@ pub async fn count_what_is_left(
     Ok(there)
 }
 
-/// Makes the step's call for every resource that is there.
+/// Makes the step's call for every resource on which work is left.
 pub async fn walk(
     run: &Run<'_>,
     recorder: &mut Recorder,
@@ -69,14 +69,18 @@ pub async fn walk(
     step: &Step,
     resource: &Resource,
 ) -> Result<(), Interrupt> {
-    let ResourceAct::Erase(call) = &resource.act else { return Ok(()) };
+    let (call, body) = match &resource.act {
+        ResourceAct::Erase(call) => (call, None),
+        ResourceAct::Rectify { call, new, .. } => (call, Some(new.to_json())),
+        ResourceAct::Keep | ResourceAct::Export { .. } => return Ok(()),
+    };
     recorder.flush().await?;
     let mut visit = Visit::begin(run, step)?;
     for way in ways(run, recorder, step).await? {
         for target in visit.targets(recorder, &way).await? {
             recorder.check()?;
             let begun = Instant::now();
-            visit.erase(recorder, position, call, &target).await?;
+            visit.work(recorder, position, (call, body.as_deref()), &target).await?;
             recorder.rest(begun.elapsed().mul_f64(run.service.pacing.pause)).await;
         }
     }
@@ -138,11 +142,18 @@ impl<'a> Visit<'a> {
         format!("call/{position:04}/{}", self.id(target))
     }
 
-    async fn is_there(&mut self, target: &Target) -> Result<bool, Interrupt> {
-        let lookup = self.step.resource().and_then(|resource| resource.lookup.as_ref());
-        let Some(lookup) = lookup else { return Ok(true) };
-        let there = self.session.is_there(lookup, target).await;
-        there.map_err(|error| self.fault(&error))
+    /// The step has, or would have, something to do there.
+    async fn is_left(&mut self, target: &Target) -> Result<bool, Interrupt> {
+        let Some(resource) = self.step.resource() else { return Ok(false) };
+        let left = match (&resource.lookup, &resource.act) {
+            (None, _) => Ok(true),
+            (Some(lookup), ResourceAct::Rectify { new, .. }) => {
+                let found = self.session.correction(lookup, target, new).await;
+                found.map(|found| found == Correction::Needed)
+            }
+            (Some(lookup), _) => self.session.is_there(lookup, target).await,
+        };
+        left.map_err(|error| self.fault(&error))
     }
 
     /// What the service holds there; `None` when nothing is there.
@@ -153,17 +164,17 @@ impl<'a> Visit<'a> {
         content.map_err(|error| self.fault(&error))
     }
 
-    async fn erase(
+    async fn work(
         &mut self,
         recorder: &mut Recorder,
         position: usize,
-        call: &CallTemplate,
+        call: (&CallTemplate, Option<&str>),
         target: &Target,
     ) -> Result<(), Interrupt> {
         let part = self.part(position, target);
         let under_way = self.under_way(recorder, &part).await?;
-        if !self.is_there(target).await? {
-            // It was there when this attempt began: the call that was under way has ended since.
+        if !self.is_left(target).await? {
+            // It was left when this attempt began: the call that was under way has ended since.
             return self.book(recorder, position, &part, u64::from(under_way.is_some())).await;
         }
         let accepted = match under_way {
@@ -175,22 +186,23 @@ impl<'a> Visit<'a> {
         if let Some(accepted) = accepted {
             self.wait_for(recorder, position, target, accepted, &part).await?;
         }
-        let gone = !self.is_there(target).await?;
-        self.book(recorder, position, &part, u64::from(gone)).await
+        let done = !self.is_left(target).await?;
+        self.book(recorder, position, &part, u64::from(done)).await
     }
 
-    /// Makes the call; `Some` when it was only accepted.
+    /// Makes the call, with its body if it has one; `Some` when it was only accepted.
     async fn send(
         &self,
         recorder: &mut Recorder,
-        call: &CallTemplate,
+        (call, body): (&CallTemplate, Option<&str>),
         target: &Target,
         part: &str,
     ) -> Result<Option<Accepted>, Interrupt> {
         recorder.check()?;
         recorder.before_commit()?;
         let timeout = self.run.limits.statement_timeout;
-        let sent = self.session.change(call, target, &self.id(target), None, timeout).await;
+        let sent =
+            self.session.change(call, target, &self.id(target), body.map(str::to_owned), timeout).await;
         let Sent::Accepted(accepted) = sent.map_err(|error| self.fault(&error))? else { return Ok(None) };
         let location = accepted.location.as_deref().unwrap_or_default();
         let sealed = self.run.data_key.seal(location.as_bytes(), part);
@@ -229,7 +241,7 @@ impl<'a> Visit<'a> {
             recorder.check()?;
             let progress = match &accepted.location {
                 Some(location) => self.session.poll(location).await,
-                None if self.is_there(target).await? => Ok(Progress::Running(None)),
+                None if self.is_left(target).await? => Ok(Progress::Running(None)),
                 None => Ok(Progress::Ended),
             };
             match progress {
@@ -259,7 +271,7 @@ impl<'a> Visit<'a> {
         Ok(String::from_utf8(plain).ok())
     }
 
-    /// Records what a call has erased, and that it is under way no more.
+    /// Records what a call has done, and that it is under way no more.
     async fn book(
         &self,
         recorder: &mut Recorder,

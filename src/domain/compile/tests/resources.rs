@@ -44,7 +44,7 @@ fn the_example_compiles_to_calls() {
     let exported: Vec<_> = plan.export.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(exported, ["shop.users", "mailer.contacts", "mailer.invoices"]);
     let [rectify] = &*plan.rectify_calls else { panic!("{:?}", plan.rectify_calls) };
-    let ResourceAct::Rectify { call, fields } = &rectify.resource().unwrap().act else { panic!() };
+    let ResourceAct::Rectify { call, fields, .. } = &rectify.resource().unwrap().act else { panic!() };
     assert_eq!((call.to_string().as_str(), fields.len()), ("PATCH /contacts/{email}", 2));
     let lookup = rectify.resource().unwrap().lookup.as_ref().unwrap();
     assert_eq!(lookup.to_string(), "GET /contacts/{email}", "it is read back by what finds it");
@@ -129,6 +129,12 @@ fn what_a_service_cannot_do_is_refused() {
         (
             format!("{{ {matched}, erase: {erase}, rectify: {{ call: \"PATCH /c\", fields: [a] }} }}"),
             "`rectify` of `mailer.c` does not say",
+        ),
+        (
+            format!(
+                "{{ {matched}, erase: {{ none: x }}, rectify: {{ call: \"PATCH /c/{{email}}\", fields: [a] }} }}"
+            ),
+            "could not be read back",
         ),
         (format!("{{ match: {{ email: shop.users.doc }}, erase: {erase} }}"), "is binary"),
         (format!("{{ erase: {erase} }}"), "has no `match`"),
