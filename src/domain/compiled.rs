@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{plan::About, schema::Family};
+use super::{plan::About, rectification::Rectification, schema::Family};
 
 /// `sha256:` and 64 hex digits over what decides which rows and columns are touched, and in what order.
 pub type PlanVersion = String;
@@ -23,6 +23,10 @@ pub struct CompiledPlan {
     /// In the order of the file; those without a `portable` column are left out of a portability request.
     #[serde(default)]
     pub export: Arc<[Step]>,
+    /// Every entry with columns that may be corrected or hold copies of such: those whose rows are found through
+    /// others come before those.
+    #[serde(default)]
+    pub rectification: Arc<[Step]>,
     /// What the controller says of the processing as a whole (GDPR Art. 15(1), 30).
     #[serde(default)]
     pub about: About,
@@ -204,6 +208,8 @@ pub enum Action {
     Keep,
     /// Rows are read into the package.
     Export(Exported),
+    /// Columns get other values.
+    Rectify(Rectification),
 }
 
 /// Which columns of an entry are handed out, and what the controller says of them.
@@ -235,6 +241,7 @@ impl Action {
             Self::Mask(_) => "mask",
             Self::Keep => "keep",
             Self::Export(_) => "export",
+            Self::Rectify(_) => "rectify",
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod draft;
 pub mod hold;
 pub mod key;
 pub mod plan;
+pub mod rectification;
 pub mod request;
 pub mod schema;
 pub mod vault;

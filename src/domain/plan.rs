@@ -106,6 +106,8 @@ pub struct Entry {
     pub portable: Option<At<Export>>,
     pub about: About,
     pub rectify: Vec<At<String>>,
+    /// `cascade: true` beside `rectify`: copies of a corrected value are corrected along.
+    pub cascade: bool,
 }
 
 /// What the controller tells about a processing (GDPR Art. 15(1), Art. 30(1)), each as one text or several.

@@ -4,6 +4,8 @@ mod holds;
 mod identity;
 mod keys;
 mod masks;
+mod rectification;
+mod rectification_types;
 mod resume;
 mod steps;
 

@@ -9,7 +9,7 @@ use super::{
     paths::Paths,
     pointers,
     reads::{self, Read},
-    version,
+    rectify, version,
 };
 use crate::domain::{
     compiled::{
@@ -28,6 +28,7 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
     let key: Vec<usize> = model.root.key.iter().map(|column| builder.root_column(column)).collect();
     let erasure: Vec<Step> = (0..order.steps.len()).map(|index| builder.step(index)).collect();
     let export: Vec<Step> = (0..model.entries.len()).filter_map(|id| builder.export(id)).collect();
+    let rectification = rectify::steps(&mut builder, paths);
     let must_be_unshared = builder.must_be_unshared();
     let place = &model.tables[model.root.table];
     let mut plan = CompiledPlan {
@@ -45,6 +46,7 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
         key_sets: builder.key_sets,
         erasure: erasure.into(),
         export: export.into(),
+        rectification: rectification.into(),
         about: model.plan.about.clone(),
         connections: Vec::new(),
     };
@@ -57,7 +59,12 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
 fn connections(model: &Model<'_>, plan: &CompiledPlan) -> Vec<String> {
     let used = |name: &str| {
         plan.root.connection == name
-            || plan.erasure.iter().chain(&*plan.export).any(|step| step.connection == name)
+            || plan
+                .erasure
+                .iter()
+                .chain(&*plan.export)
+                .chain(&*plan.rectification)
+                .any(|step| step.connection == name)
             || plan.key_sets.iter().any(|set| set.connection == name)
     };
     model.plan.connections.iter().map(|known| known.value.clone()).filter(|name| used(name)).collect()
@@ -74,8 +81,8 @@ fn export_columns(export: &Export) -> Option<ExportColumns> {
     }
 }
 
-struct Builder<'m, 'a> {
-    model: &'m Model<'a>,
+pub(super) struct Builder<'m, 'a> {
+    pub(super) model: &'m Model<'a>,
     order: &'m Order,
     reads: Vec<Vec<Read>>,
     root_columns: Vec<KeyColumn>,
@@ -160,12 +167,12 @@ impl Builder<'_, '_> {
         })
     }
 
-    fn bare_all(&mut self, ids: &[EntryId]) -> Vec<Rows> {
+    pub(super) fn bare_all(&mut self, ids: &[EntryId]) -> Vec<Rows> {
         ids.iter().map(|&id| self.bare(id)).collect()
     }
 
     /// The rows that an entry names, whoever takes them.
-    fn bare(&mut self, id: EntryId) -> Rows {
+    pub(super) fn bare(&mut self, id: EntryId) -> Rows {
         let model = self.model;
         let entry = &model.entries[id];
         let table = model.tables[entry.table].table;

@@ -4,11 +4,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Confidential, DenialReason, Outcome, Request, State, StepState};
+use super::{Confidential, DenialReason, Kind, Outcome, Request, State, StepState};
 
 const REMEDIES: &str = "If you disagree, you may lodge a complaint with a supervisory authority, in particular where \
     you live or work or where you think your rights were infringed (Article 77 GDPR). You also have the right to an \
     effective judicial remedy (Article 79 GDPR).";
+
+const RECIPIENTS: &str = "We tell those to whom we have disclosed these data of the correction, unless that proves \
+    impossible or takes a disproportionate effort. If you ask us, we tell you who they are (Article 19 GDPR).";
 
 /// The draft; `None` before the request has ended. `confidential` is `None` when what was sealed is gone.
 #[must_use]
@@ -49,6 +52,9 @@ pub fn draft(request: &Request, confidential: Option<&Confidential>) -> Option<S
     if !kept.is_empty() {
         paragraphs.push(format!("What we keep, and why:\n{}", kept.join("\n")));
     }
+    if request.kind == Kind::Rectification && !done.is_empty() {
+        paragraphs.push(RECIPIENTS.to_owned());
+    }
     if !is_served || !kept.is_empty() {
         paragraphs.push(REMEDIES.to_owned());
     }
@@ -59,10 +65,20 @@ pub fn draft(request: &Request, confidential: Option<&Confidential>) -> Option<S
 fn receipt(request: &Request) -> String {
     let theirs = request.external_id.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
     format!(
-        "On {} we received your request to have your personal data erased (Article 17 GDPR; our reference: {}{theirs}).",
+        "On {} we received your request {} GDPR; our reference: {}{theirs}).",
         day(request.submitted_at),
+        right(request.kind),
         request.id,
     )
+}
+
+/// What was asked for, up to its article.
+fn right(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Erasure => "to have your personal data erased (Article 17",
+        Kind::Export => "for a copy of your personal data (Article 15",
+        Kind::Rectification => "to have your personal data corrected (Article 16",
+    }
 }
 
 fn extension(request: &Request, confidential: Option<&Confidential>) -> Option<String> {
@@ -82,7 +98,11 @@ fn denial(request: &Request, confidential: Option<&Confidential>) -> String {
         }
         DenialReason::IdentityNotVerified => "we could not confirm your identity (Article 12(6) GDPR)",
         DenialReason::NoMatch => "we found no personal data about you",
-        DenialReason::NotCovered => "the law does not give a right to erasure here (Article 17 GDPR)",
+        DenialReason::NotCovered => match request.kind {
+            Kind::Erasure => "the law does not give a right to erasure here (Article 17 GDPR)",
+            Kind::Export => "the law does not give a right to a copy here (Article 15 GDPR)",
+            Kind::Rectification => "the law does not give a right to a correction here (Article 16 GDPR)",
+        },
         DenialReason::Excessive => {
             "it is manifestly unfounded or excessive, in particular because it repeats others (Article 12(5) GDPR)"
         }
@@ -97,6 +117,7 @@ fn done(step: &StepState) -> Option<String> {
     let how = match step.action.as_str() {
         "unlink" => "changed so that they no longer refer to you",
         "mask" => "changed so that they no longer tell who you are",
+        "rectify" => "corrected as you asked",
         _ => "deleted",
     };
     let basis = step.basis.as_ref().map(|basis| format!(" ({basis})")).unwrap_or_default();
@@ -184,6 +205,7 @@ mod tests {
             reason: None,
             denial_text: Some("You did not answer our call.".to_owned()),
             export: None,
+            changes: None,
             extension_reason: Some("many systems".to_owned()),
         };
         let text = draft(&request, Some(&confidential)).unwrap();

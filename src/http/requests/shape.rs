@@ -18,27 +18,6 @@ use crate::{
     store::Counts,
 };
 
-/// A submission.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct SubmitBody {
-    #[schema(example = "erasure")]
-    kind: String,
-    #[schema(example = "customer")]
-    plan: String,
-    /// Identity → value; with a scope also its names. Several identities must lead to the same row.
-    #[schema(example = json!({ "email": "jane@example.com" }))]
-    subject: BTreeMap<String, Value>,
-    #[schema(max_length = 200)]
-    external_id: Option<String>,
-    #[schema(max_length = 2000)]
-    reason: Option<String>,
-    /// When the controller received it (GDPR Art. 12(3)); default now, never in the future.
-    #[schema(format = DateTime)]
-    submitted_at: Option<String>,
-    identity_check: Option<IdentityCheckBody>,
-}
-
 /// How it is made sure that the person is who they say (GDPR Art. 12(6)).
 #[derive(Serialize, ToSchema)]
 pub struct IdentityCheckBody {
@@ -140,6 +119,8 @@ pub struct RequestItem {
     /// The root identity's pseudonym; null until the person is resolved.
     subject_ref: Option<String>,
     subject_refs: Vec<SubjectRef>,
+    /// Of a rectification; null for auditors.
+    changes: Option<BTreeMap<String, Value>>,
     external_id: Option<String>,
     /// Null for auditors.
     reason: Option<String>,
@@ -292,6 +273,7 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
             .iter()
             .map(|(identity, pseudonym)| SubjectRef { identity: identity.clone(), r#ref: pseudonym.clone() })
             .collect(),
+        changes: confidential.and_then(|confidential| confidential.changes.as_ref()).map(|it| it.0.clone()),
         external_id: request.external_id.clone(),
         reason: confidential.and_then(|confidential| confidential.reason.clone()),
         submitted_at: timestamp(request.submitted_at),

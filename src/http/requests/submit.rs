@@ -1,8 +1,12 @@
 //! `POST /v1/requests`.
 
-use actix_web::http::{StatusCode, header};
+use std::collections::BTreeMap;
 
-use super::{MAX_NAME, MAX_REASON, answer, answering::identity_check, kind, shape, subject};
+use actix_web::http::{StatusCode, header};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{MAX_NAME, MAX_REASON, answer, answering::identity_check, changes, kind, shape, subject};
 use crate::{
     domain::request::{ExportOptions, Format, Kind, Right},
     http::{
@@ -17,11 +21,36 @@ use crate::{
 const MAX_KEY: usize = 255;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// A submission.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
+pub struct SubmitBody {
+    #[schema(example = "erasure")]
+    kind: String,
+    #[schema(example = "customer")]
+    plan: String,
+    /// Identity → value; with a scope also its names. Several identities must lead to the same row.
+    #[schema(example = json!({ "email": "jane@example.com" }))]
+    subject: BTreeMap<String, Value>,
+    #[schema(max_length = 200)]
+    external_id: Option<String>,
+    #[schema(max_length = 2000)]
+    reason: Option<String>,
+    /// When the controller received it (GDPR Art. 12(3)); default now, never in the future.
+    #[schema(format = DateTime)]
+    submitted_at: Option<String>,
+    identity_check: Option<shape::IdentityCheckBody>,
+    /// Of a rectification, and required there: step → column → new value. Binary is base64, an array of PostgreSQL a
+    /// JSON array, a decimal or a number beyond 64 bits a string; null is NULL.
+    #[schema(example = json!({ "shop.users": { "phone": "+49 30 123" } }))]
+    changes: Option<BTreeMap<String, Value>>,
+}
+
 /// Accepts a request. It is stored, audited and due when the answer leaves.
 #[utoipa::path(
     post, path = "/v1/requests", tag = "Requests", operation_id = "submitRequest",
     params(("Idempotency-Key" = Option<String>, Header, description = "Same key and body: the same request, with 200.")),
-    request_body = shape::SubmitBody,
+    request_body = SubmitBody,
     responses(
         (status = 202, description = "Accepted", body = shape::RequestBody,
             headers(("Location" = String, description = "Where to read it"))),
@@ -69,6 +98,7 @@ fn parse(mut fields: Fields, idempotency: Option<Idempotency>) -> Result<Submiss
         submitted_at: fields.optional_time("submitted_at"),
         identity_check: fields.optional_part("identity_check", identity_check),
         export: export_options(&mut fields, kind),
+        changes: (kind == Kind::Rectification).then(|| changes(&mut fields)),
         idempotency,
     };
     fields.end()?;

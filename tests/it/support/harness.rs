@@ -9,12 +9,14 @@ use rightful::{
     connectors::{Connector, sql::SqlConnector, web::WebClient},
     domain::{
         clock::Clock,
+        rectification::Changes,
         request::{Kind, Request, Subject, WithReason},
         vault::Vault,
     },
     service::{
         Connectors, Pacing, Service,
         actions::{cancel, retry},
+        error::ServiceError,
         execute::execute,
         intake::{Submission, Submitted, submit},
         metrics::Metrics,
@@ -98,9 +100,31 @@ impl Harness {
 
     /// Submits an erasure.
     pub async fn submit(&self, plan: &str, subject: Value) -> uuid::Uuid {
+        self.ask(Kind::Erasure, plan, subject, None).await.expect("accepted")
+    }
+
+    /// Submits a rectification.
+    pub async fn rectify(
+        &self,
+        plan: &str,
+        subject: Value,
+        changes: Value,
+    ) -> Result<uuid::Uuid, ServiceError> {
+        let Value::Object(changes) = changes else { panic!("an object") };
+        let changes = Changes(changes.into_iter().collect());
+        self.ask(Kind::Rectification, plan, subject, Some(changes)).await
+    }
+
+    async fn ask(
+        &self,
+        kind: Kind,
+        plan: &str,
+        subject: Value,
+        changes: Option<Changes>,
+    ) -> Result<uuid::Uuid, ServiceError> {
         let Value::Object(subject) = subject else { panic!("an object") };
         let submission = Submission {
-            kind: Kind::Erasure,
+            kind,
             plan: plan.to_owned(),
             subject: Subject(subject.into_iter().collect()),
             external_id: None,
@@ -108,11 +132,12 @@ impl Harness {
             submitted_at: None,
             identity_check: None,
             export: None,
+            changes,
             idempotency: None,
         };
-        match submit(&self.service, &alice(), submission).await.expect("accepted") {
+        submit(&self.service, &alice(), submission).await.map(|submitted| match submitted {
             Submitted::New(reading) | Submitted::Again(reading) => reading.request.id,
-        }
+        })
     }
 
     pub async fn cancel(&self, id: uuid::Uuid) -> Request {

@@ -96,7 +96,11 @@ impl Site {
 
     /// Submits an erasure. `None` when the process died before it answered.
     pub async fn submit(&self, plan: &str, subject: Value, key: Option<&str>) -> Option<Value> {
-        let body = json!({ "kind": "erasure", "plan": plan, "subject": subject });
+        self.ask(&json!({ "kind": "erasure", "plan": plan, "subject": subject }), key).await
+    }
+
+    /// Submits a request of any kind.
+    pub async fn ask(&self, body: &Value, key: Option<&str>) -> Option<Value> {
         let mut request = self
             .http
             .post(format!("{}/v1/requests", self.base))

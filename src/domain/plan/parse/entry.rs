@@ -16,8 +16,8 @@ pub(super) struct Place<'a> {
     pub shown: String,
 }
 
-const KEYS: [&str; 9] =
-    ["name", "match", "shared", "where", "erase", "export", "portable", "about", "rectify"];
+const KEYS: [&str; 10] =
+    ["name", "match", "shared", "where", "erase", "export", "portable", "about", "rectify", "cascade"];
 
 pub(super) fn read_entries(
     reader: &mut Reader,
@@ -78,6 +78,8 @@ fn read_entry(
     let about = read_about(reader, &fields, &shown);
     let what = format!("`rectify` of {shown}");
     let rectify = fields.get("rectify").and_then(|node| names::read_columns(reader, node, &what));
+    let cascade =
+        fields.get("cascade").and_then(|node| reader.boolean(node, &format!("`cascade` of {shown}")));
     let erase = match fields.get("erase") {
         Some(node) => erase::read_erase(reader, node, fields.line_of("erase"), &shown),
         None => {
@@ -98,6 +100,7 @@ fn read_entry(
         portable: portable.filter(|portable| portable.value != Export::None),
         about,
         rectify: rectify.unwrap_or_default(),
+        cascade: cascade.unwrap_or(false),
     })
 }
 
