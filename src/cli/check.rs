@@ -17,7 +17,7 @@ use crate::{
     domain::{
         compiled::{CompiledPlan, Step},
         document::{Fault, Severity},
-        plan::PlanFile,
+        plan::{PlanFile, gaps},
     },
     http::auth::Verifier,
     service::{
@@ -64,6 +64,7 @@ async fn look(path: &Path) -> Findings {
     findings.connections = config.connections.keys().cloned().collect();
     let (plans, loaded) = compile_folder(&connectors, &config.plans).await;
     findings.faults.extend(loaded.faults);
+    findings.faults.extend(plans.iter().flat_map(|plan| gaps(&plan.file)));
     findings.down = loaded.down;
     findings.plans = plans;
     findings.ask_the_rest(&connectors).await;
@@ -172,6 +173,8 @@ impl Findings {
             for (at, step) in plan.erasure.iter().enumerate() {
                 let _ = writeln!(text, "  {:>2}. {} {}", at + 1, step.name, step.action.name());
             }
+            let exported: Vec<&str> = plan.export.iter().map(|step| step.name.as_str()).collect();
+            let _ = writeln!(text, "  export: {}", exported.join(", "));
         }
         let _ = writeln!(text, "ok: {} connections, {} plans", self.connections.len(), self.plans.len());
         text
@@ -191,13 +194,15 @@ impl Findings {
             .plans
             .iter()
             .map(|plan| {
-                let steps =
-                    plan.compiled.as_ref().map(|plan| plan.erasure.iter().map(step_json).collect::<Vec<_>>());
+                let of = |steps: &[Step]| steps.iter().map(step_json).collect::<Vec<_>>();
+                let steps = plan.compiled.as_ref().map(|plan| of(&plan.erasure));
+                let export = plan.compiled.as_ref().map(|plan| of(&plan.export));
                 json!({
                     "name": plan.file.name.value,
                     "file": plan.file.file,
                     "version": plan.compiled.as_ref().map(|plan| &plan.version),
                     "steps": steps,
+                    "export": export,
                 })
             })
             .collect();
@@ -234,11 +239,16 @@ fn statements<'p>(
         let trusted = Trusted::Step(&step.rows, &step.action);
         (step.connection.as_str(), trusted, line_of(file, step), step.name.clone())
     });
+    // What an erasure has no step for.
+    let is_further = |step: &&Step| !plan.erasure.iter().any(|other| other.name == step.name);
+    let exports = plan.export.iter().filter(is_further).map(|step| {
+        (step.connection.as_str(), Trusted::Rows(&step.rows), line_of(file, step), step.name.clone())
+    });
     let sets = plan.key_sets.iter().map(|set| {
         let name = format!("keys of {}.{}", set.connection, set.rows.table.name);
         (set.connection.as_str(), Trusted::Rows(&set.rows), file.name.line, name)
     });
-    steps.chain(sets)
+    steps.chain(exports).chain(sets)
 }
 
 /// The line of the entry that a step was compiled from.

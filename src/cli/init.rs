@@ -202,7 +202,7 @@ fn ignore_secrets(folder: &Path) -> Outcome {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => return Err(cannot_write(&path, &error)),
     };
-    let missing: Vec<&str> = ["/secrets/", "*.db", "*.db-*"]
+    let missing: Vec<&str> = ["/secrets/", "/exports/", "*.db", "*.db-*"]
         .into_iter()
         .filter(|line| !before.lines().any(|l| l.trim() == *line))
         .collect();

@@ -10,7 +10,7 @@ use super::{Failure, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
-    service::{Service, holds, registry::Loaded, reminders, webhooks},
+    service::{Service, holds, packages, registry::Loaded, reminders, webhooks},
     worker,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Serving {
     plans: Option<PathBuf>,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
-    /// Reminders, webhooks, and holds whose time is over.
+    /// Reminders, webhooks, and holds and packages whose time is over.
     chores: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -72,7 +72,8 @@ impl Serving {
             let reminders = reminders::run(service.clone(), stop.subscribe());
             let webhooks = webhooks::run(service.clone(), stop.subscribe());
             let holds = holds::run(service.clone(), stop.subscribe());
-            tokio::spawn(async { tokio::join!(reminders, webhooks, holds) }.map(drop))
+            let packages = packages::run(service.clone(), stop.subscribe());
+            tokio::spawn(async { tokio::join!(reminders, webhooks, holds, packages) }.map(drop))
         });
         Ok((Self { service, address: http.address, plans, http, worker, chores, stop }, loaded))
     }

@@ -5,12 +5,18 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Notify;
 
 use crate::{
-    config::{self, Config},
-    connectors::{Connector, sql::SqlConnector, web::WebClient},
+    config::{self, Config, ExportStore},
+    connectors::{
+        Connector,
+        objects::{Bucket, Objects},
+        sql::SqlConnector,
+        web::WebClient,
+    },
     domain::{clock::Clock, vault::Vault, webhook::SigningKey},
     service::{
         Connectors, Pacing, Service,
         metrics::Metrics,
+        packages::Packages,
         registry::Registry,
         watchers::Watchers,
         webhooks::{Endpoint, Webhooks},
@@ -29,6 +35,8 @@ pub(super) enum StartError {
     /// The fault in a connection's URL, without its password.
     #[error("connection `{name}`: {fault}")]
     Connection { name: String, fault: String },
+    #[error("exports.store: {0}")]
+    Exports(String),
     #[error("calls to others cannot be made: {0}")]
     Outbound(String),
 }
@@ -53,6 +61,7 @@ pub(super) async fn service(config: &Config) -> Result<Service, StartError> {
         wake: Arc::new(Notify::new()),
         watchers: Watchers::default(),
         webhooks: webhooks(config)?,
+        packages: packages(&config.exports)?,
     })
 }
 
@@ -82,6 +91,20 @@ fn webhooks(config: &Config) -> Result<Webhooks, StartError> {
     }
     let client = WebClient::new(config.private_hosts.clone()).map_err(StartError::Outbound)?;
     Ok(Webhooks { endpoints, client })
+}
+
+fn packages(exports: &config::Exports) -> Result<Packages, StartError> {
+    let objects = match &exports.store {
+        ExportStore::Folder(folder) => Objects::folder(folder),
+        ExportStore::Bucket { name, prefix, region, endpoint, credentials } => Objects::bucket(Bucket {
+            name: name.clone(),
+            prefix: prefix.clone(),
+            region: region.clone(),
+            endpoint: endpoint.clone(),
+            credentials: credentials.as_ref().map(|(id, secret)| (id.clone(), secret.expose().to_owned())),
+        }),
+    };
+    Ok(Packages { objects: objects.map_err(StartError::Exports)?, expires_after: exports.expires_after })
 }
 
 fn pacing(worker: &config::Worker) -> Pacing {

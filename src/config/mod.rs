@@ -11,6 +11,7 @@ use std::{
 use crate::domain::{document::Fault, request::Kind};
 
 mod environment;
+mod exports;
 mod interpolate;
 mod outbound;
 mod read;
@@ -43,6 +44,7 @@ pub struct Config {
     pub webhooks: BTreeMap<String, Webhook>,
     /// Hosts of webhooks that may lead to private addresses.
     pub private_hosts: Vec<String>,
+    pub exports: Exports,
     pub worker: Worker,
 }
 
@@ -82,6 +84,30 @@ pub struct Connection {
     pub url: Secret,
     /// For faults that only show when it is used.
     pub line: usize,
+}
+
+/// Where the packages of exports lie, and for how long.
+#[derive(Debug, Clone)]
+pub struct Exports {
+    pub store: ExportStore,
+    pub expires_after: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub enum ExportStore {
+    /// Absolute.
+    Folder(PathBuf),
+    /// A bucket of a service that speaks S3.
+    Bucket {
+        name: String,
+        /// In front of every object's name; may be empty.
+        prefix: String,
+        region: String,
+        /// Of a service other than Amazon's.
+        endpoint: Option<String>,
+        /// Key id and secret; without them those of the machine's role are used.
+        credentials: Option<(String, Secret)>,
+    },
 }
 
 /// A receiver of news, after the Standard Webhooks specification.

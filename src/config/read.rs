@@ -18,7 +18,7 @@ use crate::domain::{
     request::Kind,
 };
 
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "listen",
     "store",
     "plans",
@@ -29,6 +29,7 @@ const SECTIONS: [&str; 11] = [
     "approval",
     "webhooks",
     "outbound",
+    "exports",
     "worker",
 ];
 
@@ -57,7 +58,7 @@ fn folder_of(path: &Path) -> PathBuf {
 
 pub(super) struct Sections<'a> {
     pub(super) reader: Reader,
-    sources: Sources<'a>,
+    pub(super) sources: Sources<'a>,
 }
 
 impl Sections<'_> {
@@ -76,6 +77,7 @@ impl Sections<'_> {
         let approval = self.approval(&fields);
         let webhooks = self.webhooks(&fields);
         let private_hosts = self.private_hosts(&fields);
+        let exports = self.exports(&fields);
         let worker = self.worker(&fields);
         Some(Config {
             file: path.to_path_buf(),
@@ -89,6 +91,7 @@ impl Sections<'_> {
             approval,
             webhooks,
             private_hosts,
+            exports: exports?,
             worker,
         })
     }
@@ -300,7 +303,7 @@ impl Sections<'_> {
         }
     }
 
-    fn value<T>(
+    pub(super) fn value<T>(
         &mut self,
         fields: &Fields<'_>,
         key: &str,
@@ -328,7 +331,7 @@ impl Sections<'_> {
         }
     }
 
-    fn duration(
+    pub(super) fn duration(
         &mut self,
         fields: &Fields<'_>,
         key: &str,

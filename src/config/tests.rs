@@ -174,6 +174,35 @@ fn the_example_is_right() {
     assert_eq!(config.worker.lease, defaults.lease);
     assert_eq!(config.worker.batch.max_rows, defaults.batch.max_rows);
     assert!(matches!(config.auth.keys, AuthKeys::Jwks { .. }));
+    assert_eq!(config.exports.expires_after, Duration::from_secs(7 * 86_400));
+}
+
+#[test]
+fn packages_lie_in_a_folder_or_a_bucket() {
+    let with = |section: &str| parse_text(&format!("{GOOD}exports: {{ {section} }}\n"));
+    assert!(
+        matches!(with("store: out").unwrap().exports.store, ExportStore::Folder(path) if path == Path::new("/etc/rightful/out"))
+    );
+    let bucket = "store: s3://data/a/b, s3: { region: eu-central-1, endpoint: https://s3.example, access_key_id: id, \
+                  secret_access_key: hush }";
+    let config = with(bucket).unwrap();
+    let ExportStore::Bucket { name, prefix, region, endpoint, credentials } = &config.exports.store else {
+        panic!()
+    };
+    assert_eq!((name.as_str(), prefix.as_str(), region.as_str()), ("data", "a/b", "eu-central-1"));
+    assert_eq!((endpoint.as_deref(), credentials.is_some()), (Some("https://s3.example"), true));
+    assert!(!format!("{config:?}").contains("hush"));
+    for (section, says) in [
+        ("store: ftp://x/y", "no place for packages"),
+        ("store: out, s3: { region: x }", "is no bucket"),
+        ("store: s3://data, s3: { access_key_id: id }", "one half of a key"),
+        ("store: s3://data, s3: { endpoint: http://s3.example }", "must not travel unprotected"),
+        ("expires_after: 1s", "between 1m and 366d"),
+        ("expire: 1d", "did you mean `expires_after`?"),
+    ] {
+        let faults = with(section).expect_err(section);
+        assert!(faults.iter().any(|fault| fault.to_string().contains(says)), "{section}: {faults:#?}");
+    }
 }
 
 #[test]

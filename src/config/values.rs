@@ -147,6 +147,11 @@ pub(super) fn webhook_url(text: &str) -> Result<String, Wrong> {
     protected_url(text, "what is told to a webhook must not travel unprotected")
 }
 
+/// What lies there is sealed, but who may write there is told on the way: over TLS, or on this machine.
+pub(super) fn object_store_url(text: &str) -> Result<String, Wrong> {
+    protected_url(text, "the keys of an object store must not travel unprotected")
+}
+
 /// A key after the Standard Webhooks specification.
 pub(super) fn webhook_secret(text: String) -> Result<String, Wrong> {
     if SigningKey::parse(&text).is_none() {

@@ -6,11 +6,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use crate::domain::{
-    compiled::{Action, KeySet, Root, Rows},
+    compiled::{Action, ExportColumns, KeySet, Root, Rows, TableName},
     key::{Key, Tuple},
+    package::{Column, Value},
     schema::Catalog,
 };
 
+pub mod objects;
 mod packed;
 pub mod sql;
 pub mod web;
@@ -94,6 +96,14 @@ pub struct Count<'a> {
     pub of: CountOf,
 }
 
+/// Rows on their way into a package.
+pub struct Extract {
+    /// How many rows there are, counted in the transaction that reads them.
+    pub matched: u64,
+    /// In chunks of at most 1,000 rows.
+    pub rows: RowStream,
+}
+
 /// The person's row, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
@@ -149,6 +159,16 @@ pub trait Connector: Send + Sync {
     /// Keys and present values of every matching row of a recorded mask, in chunks of at most 1,000.
     async fn masked_rows(&self, work: &Work<'_>) -> Result<RecordedStream, ConnectorError>;
 
+    /// The columns of a table that are to be exported, as the live schema has them.
+    async fn columns(
+        &self,
+        table: &TableName,
+        columns: &ExportColumns,
+    ) -> Result<Vec<Column>, ConnectorError>;
+
+    /// Reads the rows of one alternative, as of one moment.
+    async fn extract(&self, work: &Work<'_>, columns: &ExportColumns) -> Result<Extract, ConnectorError>;
+
     /// Starts a target transaction.
     async fn begin(&self, limits: Limits) -> Result<Box<dyn Tx>, ConnectorError>;
 
@@ -160,6 +180,7 @@ pub trait Connector: Send + Sync {
 }
 
 pub type KeyStream = futures::stream::BoxStream<'static, Result<Vec<Tuple>, ConnectorError>>;
+pub type RowStream = futures::stream::BoxStream<'static, Result<Vec<Vec<Value>>, ConnectorError>>;
 pub type RecordedStream = futures::stream::BoxStream<'static, Result<Vec<RecordedRow>, ConnectorError>>;
 
 /// A batch without a limit: one statement by predicate over all alternatives at once. Only where a count has just

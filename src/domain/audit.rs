@@ -46,10 +46,14 @@ pub enum EventName {
     StepWithheld,
     StepFailed,
     StepVerified,
+    ExportCreated,
+    ExportLinked,
+    ExportDownloaded,
+    ExportExpired,
 }
 
 impl EventName {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -77,6 +81,10 @@ impl EventName {
         Self::StepWithheld,
         Self::StepFailed,
         Self::StepVerified,
+        Self::ExportCreated,
+        Self::ExportLinked,
+        Self::ExportDownloaded,
+        Self::ExportExpired,
     ];
 
     #[must_use]
@@ -109,6 +117,10 @@ impl EventName {
             Self::StepWithheld => "step.withheld",
             Self::StepFailed => "step.failed",
             Self::StepVerified => "step.verified",
+            Self::ExportCreated => "export.created",
+            Self::ExportLinked => "export.linked",
+            Self::ExportDownloaded => "export.downloaded",
+            Self::ExportExpired => "export.expired",
         }
     }
 }

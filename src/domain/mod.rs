@@ -9,6 +9,7 @@ pub mod document;
 pub mod draft;
 pub mod hold;
 pub mod key;
+pub mod package;
 pub mod plan;
 pub mod rectification;
 pub mod request;

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+mod gaps;
 mod parse;
 
 pub use super::document::At;
+pub use gaps::gaps;
 pub use parse::parse;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

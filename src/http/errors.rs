@@ -21,6 +21,10 @@ impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         match error {
             ServiceError::NotFound => Self::not_found(),
+            ServiceError::Gone => Self::new(
+                Code::Gone,
+                "The package has expired, or the link was used: submit a new export, or make a new link.",
+            ),
             ServiceError::UnknownPlan => Self::faults(
                 Code::UnknownPlan,
                 vec![FieldError::new("/plan", "no plan of this name is registered")],

@@ -118,6 +118,7 @@ pub async fn serve(service: Arc<Service>, options: Options) -> Result<Running, S
                             .configure(routes::configure_v1)
                             .default_service(web::to(routes::not_found)),
                     );
+                    config.configure(routes::configure_links);
                 }
             })
             .configure(routes::configure_public)

@@ -22,8 +22,8 @@ pub struct ProblemAnswer(ProblemBody);
 #[openapi(
     info(
         title = "Rightful",
-        description = "Carries out data-subject requests: erasure (GDPR Art. 17) as a tracked job, proven by fresh \
-            counts, with an audit log that can be checked.",
+        description = "Carries out data-subject requests: erasure (GDPR Art. 17), export (Art. 15, 20) and \
+            rectification (Art. 16) as tracked jobs, proven by fresh counts, with an audit log that can be checked.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
@@ -31,6 +31,7 @@ pub struct ProblemAnswer(ProblemBody);
         requests::decide::approve, requests::decide::deny, requests::act::cancel, requests::act::retry,
         requests::answering::check_identity, requests::answering::extend, requests::answering::answered,
         requests::answering::draft, requests::list::summary, requests::list::search,
+        requests::export::download, requests::export::link, requests::export::by_link,
         plans::list, plans::read, plans::version, plans::preview,
         holds::place, holds::list, holds::read, holds::end, webhooks::list, webhooks::redeliver,
         audit::list, audit::search, audit::export, audit::verify,

@@ -54,6 +54,8 @@ codes! {
     MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" "This method is not offered here";
     DuplicateRequest = CONFLICT "duplicate_request" "An open request for this subject exists";
     InvalidState = CONFLICT "invalid_state" "The request's state does not allow this";
+    Gone = GONE "gone" "It was there, and is gone for good";
+    RangeNotSatisfiable = RANGE_NOT_SATISFIABLE "range_not_satisfiable" "The range lies outside";
     PayloadTooLarge = PAYLOAD_TOO_LARGE "payload_too_large" "The body is too large";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body must be application/json";
     RateLimited = TOO_MANY_REQUESTS "rate_limited" "Too many calls";

@@ -17,7 +17,7 @@ use super::{
     call::{Answer, Call},
     docs, health, holds, plans,
     problem::{Code, Problem},
-    requests::{act, answering, decide, list, read, submit},
+    requests::{act, answering, decide, export, list, read, submit},
     webhooks,
 };
 
@@ -33,6 +33,8 @@ pub struct Route {
 pub enum Access {
     /// Needs a token whose roles allow the operation.
     Token(Operation, fn(Call) -> LocalBoxFuture<'static, Answer>),
+    /// Needs none: what is asked for is known to whoever was given the link.
+    Link(fn(web::Data<Api>, HttpRequest) -> LocalBoxFuture<'static, Answer>),
     /// Needs none.
     Public(fn(web::Data<Api>) -> LocalBoxFuture<'static, Answer>),
 }
@@ -40,6 +42,7 @@ pub enum Access {
 macro_rules! table {
     (
         token { $($method:ident $path:literal $operation:ident => $handler:path;)* }
+        linked { $($linked_method:ident $linked_path:literal => $linked_handler:path;)* }
         public { $($open_method:ident $open_path:literal => $open_handler:path;)* }
     ) => {
         /// The table.
@@ -50,6 +53,11 @@ macro_rules! table {
                     method: Method::$method,
                     path: $path,
                     access: Access::Token(Operation::$operation, |call| Box::pin($handler(call))),
+                },)*
+                $(Route {
+                    method: Method::$linked_method,
+                    path: $linked_path,
+                    access: Access::Link(|api, request| Box::pin($linked_handler(api, request))),
                 },)*
                 $(Route {
                     method: Method::$open_method,
@@ -77,6 +85,8 @@ table! {
         POST "/v1/requests/{id}/extend" Answer => answering::extend;
         POST "/v1/requests/{id}/answered" Answer => answering::answered;
         GET "/v1/requests/{id}/answer" DraftAnswer => answering::draft;
+        GET "/v1/requests/{id}/export" Download => export::download;
+        POST "/v1/requests/{id}/export/link" LinkDownload => export::link;
         GET "/v1/plans" ReadPlans => plans::list;
         GET "/v1/plans/{plan}" ReadPlans => plans::read;
         GET "/v1/plans/{plan}/versions/{version}" ReadPlans => plans::version;
@@ -92,6 +102,9 @@ table! {
         GET "/v1/audit/export" Audit => audit::export;
         GET "/v1/audit/verify" Audit => audit::verify;
     }
+    linked {
+        GET "/exports/{secret}" => export::by_link;
+    }
     public {
         GET "/healthz" => health::alive;
         GET "/readyz" => health::ready;
@@ -103,18 +116,23 @@ table! {
 
 /// All paths below `/v1`, for a scope of that name.
 pub fn configure_v1(config: &mut web::ServiceConfig) {
-    configure(config, "/v1");
+    configure(config, "/v1", |access| matches!(access, Access::Token(..)));
 }
 
-/// All paths that need no token.
+/// The paths that links lead to.
+pub fn configure_links(config: &mut web::ServiceConfig) {
+    configure(config, "", |access| matches!(access, Access::Link(_)));
+}
+
+/// All paths that need no token and no link.
 pub fn configure_public(config: &mut web::ServiceConfig) {
-    configure(config, "");
+    configure(config, "", |access| matches!(access, Access::Public(_)));
 }
 
-fn configure(config: &mut web::ServiceConfig, scope: &'static str) {
+fn configure(config: &mut web::ServiceConfig, scope: &'static str, is_meant: fn(&Access) -> bool) {
     let table = table();
-    let of_scope = |route: &&Route| route.path.starts_with("/v1/") == (scope == "/v1");
-    let paths: BTreeSet<&str> = table.iter().filter(of_scope).map(|route| route.path).collect();
+    let paths: BTreeSet<&str> =
+        table.iter().filter(|route| is_meant(&route.access)).map(|route| route.path).collect();
     for path in paths {
         let mut resource = web::resource(path.strip_prefix(scope).unwrap_or(path));
         let mut allowed = Vec::new();
@@ -141,6 +159,9 @@ fn methods(method: &Method) -> Vec<Method> {
 fn carry_out(route: actix_web::Route, access: Access) -> actix_web::Route {
     match access {
         Access::Public(handler) => route.to(move |api: web::Data<Api>| handler(api)),
+        Access::Link(handler) => {
+            route.to(move |api: web::Data<Api>, request: HttpRequest| handler(api, request))
+        }
         Access::Token(operation, handler) => route.to(
             move |api: web::Data<Api>, principal: web::ReqData<Principal>, request: HttpRequest, payload| {
                 let principal = principal.into_inner();

@@ -17,6 +17,9 @@ use crate::{
 pub enum ServiceError {
     #[error("not found")]
     NotFound,
+    /// Its time is over.
+    #[error("it was there, and is gone for good")]
+    Gone,
     #[error("no plan of this name is registered")]
     UnknownPlan,
     /// A connection was down when the plan was loaded, and no version of it was ever compiled.

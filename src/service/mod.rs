@@ -12,6 +12,7 @@ pub mod execute;
 pub mod holds;
 pub mod intake;
 pub mod metrics;
+pub mod packages;
 pub mod preview;
 pub mod readings;
 pub mod registry;
@@ -29,6 +30,7 @@ use crate::{
     store::Store,
 };
 use metrics::Metrics;
+use packages::Packages;
 use registry::Registry;
 use watchers::Watchers;
 use webhooks::Webhooks;
@@ -52,6 +54,7 @@ pub struct Service {
     /// Callers of this process who wait for a change of a request.
     pub watchers: Watchers,
     pub webhooks: Webhooks,
+    pub packages: Packages,
 }
 
 /// How hard the worker may lean on the databases, and how long it owns a request.

@@ -9,10 +9,10 @@ use super::{Service, error::ServiceError};
 use crate::{
     domain::{
         audit::Event,
-        request::{Confidential, InvalidState, Places, Request, letter},
+        request::{Confidential, InvalidState, Kind, Places, Request, letter},
         vault::Vault,
     },
-    store::{Counts, Page, RequestFilter, Whole},
+    store::{Counts, Package, Page, RequestFilter, Whole},
 };
 
 /// The place under which subject and reason are sealed.
@@ -54,6 +54,8 @@ pub struct Reading {
     pub confidential: Option<Confidential>,
     /// Identities and pseudonyms that are known, by identity.
     pub refs: Vec<(String, String)>,
+    /// Of a completed export.
+    pub package: Option<Package>,
 }
 
 impl Reading {
@@ -69,7 +71,7 @@ impl Reading {
     #[must_use]
     pub fn of_new(request: Request, confidential: Confidential, mut refs: Vec<(String, String)>) -> Self {
         refs.sort();
-        Self { request, confidential: Some(confidential), refs }
+        Self { request, confidential: Some(confidential), refs, package: None }
     }
 }
 
@@ -82,7 +84,16 @@ pub async fn read(service: &Service, reader: &Reader, id: Uuid) -> Result<Readin
     let Whole { request, secrets, refs } =
         whole.filter(|whole| reader.may_read(&whole.request)).ok_or(ServiceError::NotFound)?;
     let confidential = secrets.and_then(|(key, text)| open(service, id, &key, &text));
-    Ok(Reading { request, confidential, refs })
+    let package = package(service, &request).await?;
+    Ok(Reading { request, confidential, refs, package })
+}
+
+/// The package of an export that has ended.
+async fn package(service: &Service, request: &Request) -> Result<Option<Package>, ServiceError> {
+    match request.kind == Kind::Export && request.status().is_end() {
+        true => Ok(service.store.package(request.id).await?),
+        false => Ok(None),
+    }
 }
 
 /// What became of a request that was read before: as this process was told, or else as the store has it. What is sealed
@@ -109,7 +120,8 @@ pub async fn refresh(
         true => known.confidential,
         false => unsealed(service, request.id).await?,
     };
-    Ok(Reading { request, confidential, refs })
+    let package = package(service, &request).await?;
+    Ok(Reading { request, confidential, refs, package })
 }
 
 /// A page of requests that the reader may see.
@@ -138,6 +150,8 @@ pub async fn list(
             .remove(&request.id)
             .and_then(|(key, text)| open(service, request.id, &key, &text)),
         refs: refs.remove(&request.id).unwrap_or_default(),
+        // A list shows no packages.
+        package: None,
         request,
     };
     Ok(requests.into_iter().map(reading).collect())
@@ -177,7 +191,7 @@ pub async fn events(
     Ok(service.store.request_events(id, after_seq, limit).await?)
 }
 
-async fn visible(service: &Service, reader: &Reader, id: Uuid) -> Result<Request, ServiceError> {
+pub(super) async fn visible(service: &Service, reader: &Reader, id: Uuid) -> Result<Request, ServiceError> {
     let request = service.store.request(id).await?;
     request.filter(|request| reader.may_read(request)).ok_or(ServiceError::NotFound)
 }
@@ -189,7 +203,8 @@ async fn visible(service: &Service, reader: &Reader, id: Uuid) -> Result<Request
 pub(super) async fn complete(service: &Service, request: Request) -> Result<Reading, ServiceError> {
     let confidential = unsealed(service, request.id).await?;
     let refs = service.store.refs(request.id).await?;
-    Ok(Reading { request, confidential, refs })
+    let package = package(service, &request).await?;
+    Ok(Reading { request, confidential, refs, package })
 }
 
 /// Subject and reason of a request.

@@ -181,6 +181,31 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    packages (request_id) {
+        request_id -> Text,
+        place -> Text,
+        size -> BigInt,
+        sha256 -> Text,
+        encrypted -> Bool,
+        wrapped_key -> Nullable<Binary>,
+        created_at -> Timestamp,
+        expires_at -> Timestamp,
+        expired_at -> Nullable<Timestamp>,
+        removed -> Bool,
+    }
+}
+
+diesel::table! {
+    package_links (hash) {
+        hash -> Text,
+        request_id -> Text,
+        created_by -> Text,
+        expires_at -> Timestamp,
+        used_at -> Nullable<Timestamp>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(audit_events, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
 diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);

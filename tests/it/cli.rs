@@ -10,7 +10,10 @@ use serde_json::Value;
 #[cfg(unix)]
 mod serving;
 
-use crate::support::targets::{Dialect, Target, target};
+use crate::support::{
+    package::unzip,
+    targets::{Dialect, Target, target},
+};
 
 /// Runs the binary in a folder, without the variables of this machine that could change the answer.
 fn rightful(folder: &Path, arguments: &[&str]) -> Output {
@@ -247,7 +250,7 @@ fn the_log_is_verified_and_exported_from_a_copy() {
 }
 
 #[test]
-fn the_demo_shows_an_erasure_and_ends() {
+fn the_demo_shows_every_kind_of_request_and_ends() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_rightful"))
         .args(["demo", "--exit"])
@@ -258,13 +261,19 @@ fn the_demo_shows_an_erasure_and_ends() {
         .unwrap();
     let shown = text(&output.stdout);
     assert!(output.status.success(), "{output:?}");
-    for says in
-        ["completed, outcome done_with_exceptions", "100 %", "shop.comments/replies", "every chain intact"]
-    {
+    for says in [
+        "jane.zip",
+        "completed, outcome done_with_exceptions",
+        "100 %",
+        "shop.comments/replies",
+        "every chain intact",
+    ] {
         assert!(shown.contains(says), "`{says}` is not in\n{shown}");
     }
     let kept = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
     assert!(shown.contains(kept.to_str().unwrap()), "{shown}");
+    let package = unzip(&std::fs::read(kept.join("jane.zip")).unwrap());
+    assert!(package["index.html"].contains("selling things") && package.len() > 8, "{:?}", package.keys());
     let config = kept.join("rightful.yaml");
     let verified = rightful(folder.path(), &["--config", config.to_str().unwrap(), "audit", "verify"]);
     assert!(verified.status.success(), "{verified:?}");

@@ -4,6 +4,7 @@ mod answering;
 mod audit;
 mod deciding;
 mod documents;
+mod exports;
 mod holds;
 mod lists;
 mod protocol;

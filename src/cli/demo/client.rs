@@ -32,13 +32,23 @@ impl Client {
         self.send(request.header("content-type", "application/json").body(body.to_string())).await
     }
 
+    /// An answer as it is.
+    pub async fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.read(self.http.get(format!("{}{path}", self.base))).await
+    }
+
     async fn send(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        Ok(serde_json::from_slice(&self.read(request).await?).unwrap_or_default())
+    }
+
+    async fn read(&self, request: RequestBuilder) -> Result<Vec<u8>, Failure> {
         let answer = request.bearer_auth(&self.token).send().await.map_err(failed)?;
         let status = answer.status();
-        let body: Value = serde_json::from_slice(&answer.bytes().await.map_err(failed)?).unwrap_or_default();
+        let bytes = answer.bytes().await.map_err(failed)?;
         if status.is_success() {
-            return Ok(body);
+            return Ok(bytes.into());
         }
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         Err(Failure::new(format!(
             "the service answered {status}: {}",
             body["detail"].as_str().unwrap_or_default()

@@ -2,15 +2,13 @@
 //! All that it leaves behind is the temp folder that it names.
 
 use std::{
-    io::{IsTerminal, Write},
     net::TcpListener,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use chrono::TimeDelta;
 use clap::Args;
-use serde_json::{Value, json};
 
 use super::{
     Failure, Outcome, init, load, print, run_async,
@@ -23,14 +21,12 @@ use client::Client;
 
 mod client;
 mod shop;
+mod tour;
 
-/// An erasure of the sample takes a second or two; this only ends a demo that hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the printed token is valid.
 const TOKEN_HOURS: i64 = 12;
-const BAR: usize = 30;
 
-/// Makes a sample shop, serves it over HTTP, erases one person and shows what happened.
+/// Makes a sample shop, serves it over HTTP, and shows one request of each kind.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  rightful demo --exit")]
 pub(super) struct Demo {
@@ -71,7 +67,7 @@ impl Demo {
         let base = format!("http://{}", serving.address);
         print(&format!("the service listens on {base}\n\n"))?;
 
-        let toured = erase_one(&Client::new(&base, &token)?).await;
+        let toured = tour::all(&Client::new(&base, &token)?, folder).await;
         if toured.is_err() || self.exit {
             return toured.and(serving.stop().await);
         }
@@ -96,125 +92,6 @@ fn prepare(folder: &Path, port: u16) -> Result<PathBuf, Failure> {
     Ok(config)
 }
 
-/// The tour: look ahead, submit, watch, look back, verify the log.
-async fn erase_one(client: &Client) -> Outcome {
-    let subject = json!({ "email": shop::PERSON });
-    look_ahead(client, &subject).await?;
-    print("\n2. the erasure (POST /v1/requests), carried out by the worker\n")?;
-    let body = json!({
-        "kind": "erasure", "plan": "customer", "subject": subject,
-        "external_id": "DEMO-1", "reason": "asked by e-mail",
-    });
-    let submitted = client.post("/v1/requests", &body).await?;
-    let request = watch(client, text(&submitted["id"])).await?;
-    look_back(&request)?;
-    if request["status"] != "completed" {
-        return Err(Failure::new(format!(
-            "the erasure ended as {}: {}",
-            request["status"], request["error"]
-        )));
-    }
-    verify_log(client).await
-}
-
-async fn look_ahead(client: &Client, subject: &Value) -> Outcome {
-    print(&format!(
-        "1. what an erasure of {} would touch (POST /v1/plans/customer/preview)\n",
-        shop::PERSON
-    ))?;
-    let preview =
-        client.post("/v1/plans/customer/preview", &json!({ "kind": "erasure", "subject": subject })).await?;
-    for step in items(&preview["steps"]) {
-        print(&format!(
-            "   {:<24} {:<22} {:>7}\n",
-            text(&step["name"]),
-            text(&step["action"]),
-            step["matched"]
-        ))?;
-    }
-    Ok(())
-}
-
-fn look_back(request: &Value) -> Outcome {
-    print(&format!(
-        "   {}, outcome {}\n\n3. what was done where\n   {:<24} {:<22} {:>7} {:>9} {:>9} {:>9}\n",
-        text(&request["status"]),
-        text(&request["outcome"]),
-        "step",
-        "action",
-        "matched",
-        "affected",
-        "withheld",
-        "remaining",
-    ))?;
-    for step in items(&request["steps"]) {
-        print(&format!(
-            "   {:<24} {:<22} {:>7} {:>9} {:>9} {:>9}  {}\n",
-            text(&step["name"]),
-            text(&step["action"]),
-            number(&step["rows_matched"]),
-            number(&step["rows_affected"]),
-            number(&step["rows_withheld"]),
-            number(&step["rows_remaining"]),
-            text(&step["basis"]),
-        ))?;
-    }
-    Ok(())
-}
-
-async fn verify_log(client: &Client) -> Outcome {
-    let verified = client.get("/v1/audit/verify").await?;
-    print(&format!(
-        "\n4. the audit log (GET /v1/audit/verify): {} events, {}\n   head {}\n",
-        verified["events"],
-        if verified["ok"] == true { "every chain intact" } else { "BROKEN" },
-        text(&verified["head"]),
-    ))?;
-    if verified["ok"] == true { Ok(()) } else { Err(Failure::new("the audit log does not verify")) }
-}
-
-/// Polls the status by id, as a panel would; a bar on a terminal.
-async fn watch(client: &Client, id: &str) -> Result<Value, Failure> {
-    let begun = Instant::now();
-    let on_terminal = std::io::stdout().is_terminal();
-    loop {
-        let request = client.get(&format!("/v1/requests/{id}?wait=1s")).await?;
-        if on_terminal || is_over(&request) {
-            let end = if is_over(&request) { "\n" } else { "" };
-            let start = if on_terminal { "\r" } else { "" };
-            print(&format!("{start}   {}{end}", bar(&request["progress"])))?;
-            let _ = std::io::stdout().flush();
-        }
-        if is_over(&request) {
-            return Ok(request);
-        }
-        if begun.elapsed() > PATIENCE {
-            return Err(Failure::new(format!(
-                "the erasure is still {} after {PATIENCE:?}",
-                request["status"]
-            )));
-        }
-    }
-}
-
-fn is_over(request: &Value) -> bool {
-    matches!(text(&request["status"]), "completed" | "failed" | "cancelled")
-}
-
-fn bar(progress: &Value) -> String {
-    let percent = usize::try_from(progress["percent"].as_u64().unwrap_or_default()).unwrap_or(100).min(100);
-    let full = percent * BAR / 100;
-    format!(
-        "[{}{}] {percent:>3} %  {} of {} rows, step {} of {}   ",
-        "#".repeat(full),
-        " ".repeat(BAR - full),
-        progress["rows_affected"],
-        progress["rows_matched"],
-        progress["steps_done"],
-        progress["steps_total"],
-    )
-}
-
 fn what_next(base: &str, token: &str, config: &Path) -> String {
     let config = config.display();
     format!(
@@ -229,18 +106,4 @@ fn what_next(base: &str, token: &str, config: &Path) -> String {
          {base}/docs describes every call. Ctrl-C ends it.\n",
         person = shop::PERSON,
     )
-}
-
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-/// Empty for null and for everything that is no text.
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-/// As text, so that it can be aligned; `?` for what was not counted.
-fn number(value: &Value) -> String {
-    if value.is_null() { "?".to_owned() } else { value.to_string() }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 pub(super) const PEOPLE: u64 = 3_000;
-/// Who is erased: a person with enough rows for a bar to be seen.
+/// Who asks: a person with enough rows for a bar to be seen.
 pub(super) const PERSON: &str = "jane.miller@example.com";
 const PERSON_ID: u64 = 42;
 
@@ -16,6 +16,11 @@ const PERSON_ID: u64 = 42;
 pub(super) const PLAN: &str = "\
 # The person's row is deleted last; the order of steps is worked out from `match` and the foreign keys.
 plan: customer
+about:                                 # what a copy tells (Art. 15(1))
+  purpose: selling things for the home
+  legal_basis: \"contract, Art. 6(1)(b)\"
+  categories: [contact data, orders, messages]
+  retention: as long as there is an account; invoices for ten years
 subject:
   user_id: shop.users.id
   email: { column: shop.users.email, ignore_case: true }
@@ -23,6 +28,7 @@ connections:
   shop:
     users:
       erase: delete
+      portable: [email, name, phone]
     profiles:
       match: { user_id: users.id }
       erase: delete

@@ -247,7 +247,7 @@ pub(super) fn sqlite_cell(key: &Key) -> String {
     }
 }
 
-fn unhex(digits: &str) -> Result<Vec<u8>, ConnectorError> {
+pub(super) fn unhex(digits: &str) -> Result<Vec<u8>, ConnectorError> {
     if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         return Err(unreadable());
     }
@@ -257,7 +257,7 @@ fn unhex(digits: &str) -> Result<Vec<u8>, ConnectorError> {
         .collect()
 }
 
-fn unreadable() -> ConnectorError {
+pub(super) fn unreadable() -> ConnectorError {
     internal("a cell is not in the form that was asked for")
 }
 

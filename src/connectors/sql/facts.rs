@@ -13,7 +13,7 @@ use crate::{
     connectors::ConnectorError,
     domain::{
         compiled::{KeyColumn, TableName},
-        schema::{Catalog, RowAddress, TableKind},
+        schema::{Catalog, Column, RowAddress, TableKind},
     },
 };
 
@@ -30,6 +30,7 @@ pub(super) struct Facts {
 }
 
 pub(super) struct TableFacts {
+    pub(super) columns: Vec<Column>,
     pub(super) indexes: Vec<Vec<String>>,
     pub(super) address: RowAddress,
     /// Rows lie in several tables: an address without the table is not enough.
@@ -71,6 +72,7 @@ impl Facts {
     pub(super) fn of_tables(catalog: Catalog) -> Self {
         let tables = catalog.tables.into_iter().map(|table| {
             let facts = TableFacts {
+                columns: table.columns,
                 indexes: table.indexes,
                 address: table.address,
                 spread: table.kind != TableKind::Table,

@@ -10,6 +10,7 @@ mod count;
 pub mod dialect;
 mod dynamic;
 mod error;
+mod extract;
 mod facts;
 mod fragment;
 mod mask;
@@ -42,12 +43,13 @@ use self::{
     transaction::SqlTx,
 };
 use super::{
-    Connector, ConnectorError, Count, ErrorKind, KeyStream, Keys, Limits, RecordedRow, RecordedStream,
-    Resolution, Trusted, Tx, Work,
+    Connector, ConnectorError, Count, ErrorKind, Extract, KeyStream, Keys, Limits, RecordedRow,
+    RecordedStream, Resolution, Trusted, Tx, Work,
 };
 use crate::domain::{
-    compiled::{Action, KeyColumn, KeySet, Mask, Root},
+    compiled::{Action, ExportColumns, KeyColumn, KeySet, Mask, Root, TableName},
     key::{Key, Tuple},
+    package::Column,
     schema::Catalog,
 };
 
@@ -59,6 +61,10 @@ const READING: Limits =
 /// For streams over a person's rows.
 const STREAMING: Limits =
     Limits { lock_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(600) };
+
+/// For a package: its reader may be slow, and a database waits for it.
+const EXTRACTING: Limits =
+    Limits { lock_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(3_600) };
 
 /// A SQL database that holds personal data.
 pub struct SqlConnector {
@@ -191,6 +197,20 @@ impl Connector for SqlConnector {
             chunk?.into_iter().map(|cells| computed::recorded_row(dialect, &rows, &mask, cells)).collect()
         });
         Ok(stream.boxed())
+    }
+
+    async fn columns(
+        &self,
+        table: &TableName,
+        columns: &ExportColumns,
+    ) -> Result<Vec<Column>, ConnectorError> {
+        let (_, facts) = self.reading(READING).await?;
+        extract::columns(&facts, table, columns)
+    }
+
+    async fn extract(&self, work: &Work<'_>, columns: &ExportColumns) -> Result<Extract, ConnectorError> {
+        let (session, facts) = self.reading(EXTRACTING).await?;
+        extract::extract(session, &facts, work, columns).await
     }
 
     async fn begin(&self, limits: Limits) -> Result<Box<dyn Tx>, ConnectorError> {

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Confidential, DenialReason, Kind, Outcome, Request, State, StepState};
+use super::{Confidential, DenialReason, Kind, Outcome, Request, Right, State, StepState};
 
 const REMEDIES: &str = "If you disagree, you may lodge a complaint with a supervisory authority, in particular where \
     you live or work or where you think your rights were infringed (Article 77 GDPR). You also have the right to an \
@@ -12,12 +12,15 @@ const REMEDIES: &str = "If you disagree, you may lodge a complaint with a superv
 
 const RECIPIENTS: &str = "We tell those to whom we have disclosed these data of the correction, unless that proves \
     impossible or takes a disproportionate effort. If you ask us, we tell you who they are (Article 19 GDPR).";
+/// GDPR Art. 15(1)(e), (f).
+const RIGHTS: &str = "You may ask us to correct or to erase these data or to restrict their processing, and you may \
+    object to it (Articles 16 to 21 GDPR). You may lodge a complaint with a supervisory authority (Article 77 GDPR).";
 
 /// The draft; `None` before the request has ended. `confidential` is `None` when what was sealed is gone.
 #[must_use]
 pub fn draft(request: &Request, confidential: Option<&Confidential>) -> Option<String> {
     let finished_at = request.state.finished_at()?;
-    let mut paragraphs = vec!["Dear Sir or Madam,".to_owned(), receipt(request)];
+    let mut paragraphs = vec!["Dear Sir or Madam,".to_owned(), receipt(request, confidential)];
     paragraphs.extend(extension(request, confidential));
     let is_served = match &request.state {
         State::Completed { outcome: Outcome::NoMatch, .. } => {
@@ -57,27 +60,34 @@ pub fn draft(request: &Request, confidential: Option<&Confidential>) -> Option<S
     }
     if !is_served || !kept.is_empty() {
         paragraphs.push(REMEDIES.to_owned());
+    } else if request.kind == Kind::Export {
+        paragraphs.push(RIGHTS.to_owned());
     }
     paragraphs.push("Yours faithfully,".to_owned());
     Some(paragraphs.join("\n\n") + "\n")
 }
 
-fn receipt(request: &Request) -> String {
+fn receipt(request: &Request, confidential: Option<&Confidential>) -> String {
     let theirs = request.external_id.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
+    let (what, article) = asked(request, confidential);
     format!(
-        "On {} we received your request {} GDPR; our reference: {}{theirs}).",
+        "On {} we received your request to {what} ({article} GDPR; our reference: {}{theirs}).",
         day(request.submitted_at),
-        right(request.kind),
         request.id,
     )
 }
 
-/// What was asked for, up to its article.
-fn right(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Erasure => "to have your personal data erased (Article 17",
-        Kind::Export => "for a copy of your personal data (Article 15",
-        Kind::Rectification => "to have your personal data corrected (Article 16",
+/// What the person asked for, and the article that gives the right to it.
+fn asked(request: &Request, confidential: Option<&Confidential>) -> (&'static str, &'static str) {
+    let right =
+        confidential.and_then(|confidential| confidential.export.as_ref()).map(|options| options.right);
+    match (request.kind, right) {
+        (Kind::Erasure, _) => ("have your personal data erased", "Article 17"),
+        (Kind::Export, Some(Right::Portability)) => {
+            ("receive the personal data that you provided to us", "Article 20")
+        }
+        (Kind::Export, _) => ("receive a copy of your personal data", "Article 15"),
+        (Kind::Rectification, _) => ("have your personal data corrected", "Article 16"),
     }
 }
 
@@ -98,11 +108,10 @@ fn denial(request: &Request, confidential: Option<&Confidential>) -> String {
         }
         DenialReason::IdentityNotVerified => "we could not confirm your identity (Article 12(6) GDPR)",
         DenialReason::NoMatch => "we found no personal data about you",
-        DenialReason::NotCovered => match request.kind {
-            Kind::Erasure => "the law does not give a right to erasure here (Article 17 GDPR)",
-            Kind::Export => "the law does not give a right to a copy here (Article 15 GDPR)",
-            Kind::Rectification => "the law does not give a right to a correction here (Article 16 GDPR)",
-        },
+        DenialReason::NotCovered => {
+            let (_, article) = asked(request, confidential);
+            &format!("the law does not give that right here ({article} GDPR)")
+        }
         DenialReason::Excessive => {
             "it is manifestly unfounded or excessive, in particular because it repeats others (Article 12(5) GDPR)"
         }
@@ -118,6 +127,7 @@ fn done(step: &StepState) -> Option<String> {
         "unlink" => "changed so that they no longer refer to you",
         "mask" => "changed so that they no longer tell who you are",
         "rectify" => "corrected as you asked",
+        "export" => "in the copy that comes with this answer",
         _ => "deleted",
     };
     let basis = step.basis.as_ref().map(|basis| format!(" ({basis})")).unwrap_or_default();
@@ -217,6 +227,24 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains("What was done"), "{text}");
+    }
+
+    #[test]
+    fn who_gets_a_copy_is_told_of_the_other_rights() {
+        let finished_at = at("2026-11-03T10:00:00Z");
+        let mut request = ended(State::Completed { finished_at, outcome: Outcome::Done });
+        request.kind = Kind::Export;
+        request.steps.truncate(1);
+        request.steps[0].action = "export".to_owned();
+        let text = draft(&request, None).unwrap();
+        for part in [
+            "your request to receive a copy of your personal data (Article 15 GDPR;",
+            "- shop.visits: 12 records in the copy that comes with this answer",
+            RIGHTS,
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("deleted"), "{text}");
     }
 
     #[test]

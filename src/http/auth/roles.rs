@@ -43,6 +43,10 @@ pub enum Operation {
     Cancel,
     Retry,
     Preview,
+    /// Take the package of an export.
+    Download,
+    /// Let somebody without a token take it.
+    LinkDownload,
     ReadRequests,
     ReadPlans,
     PlaceHold,
@@ -59,10 +63,10 @@ impl Operation {
     pub fn roles(self) -> &'static [Role] {
         use Role::{Admin, Approver, Auditor, Service};
         match self {
-            Self::Submit => &[Admin, Service],
+            Self::Submit | Self::Download => &[Admin, Service],
             Self::Answer | Self::Cancel | Self::Retry => &[Admin],
             // An approval quotes what the preview showed.
-            Self::Preview | Self::Webhooks | Self::PlaceHold => &[Admin],
+            Self::Preview | Self::Webhooks | Self::PlaceHold | Self::LinkDownload => &[Admin],
             Self::ReadHolds => &[Admin, Approver, Auditor],
             Self::DraftAnswer => &[Admin, Approver],
             Self::Decide | Self::EndHold => &[Approver],

@@ -3,6 +3,7 @@
 pub mod act;
 pub mod answering;
 pub mod decide;
+pub mod export;
 pub mod list;
 pub mod read;
 pub mod shape;

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         audit::timestamp,
         deadline::days_left,
-        request::{IdentityCheck, Request, RunError, Status, StepState, StepStatus},
+        request::{IdentityCheck, Kind, Request, RunError, Status, StepState, StepStatus},
     },
     service::readings::{Reader, Reading},
     store::Counts,
@@ -103,6 +103,54 @@ pub struct RequestBody {
     #[serde(flatten)]
     pub item: RequestItem,
     pub steps: Vec<StepBody>,
+    /// Null unless it is an export.
+    export: Option<ExportBody>,
+}
+
+/// How an export is made, and its package.
+#[derive(Serialize, ToSchema)]
+pub struct ExportBody {
+    /// `json` or `csv`; null for auditors.
+    format: Option<&'static str>,
+    /// `access` or `portability`; null for auditors.
+    right: Option<&'static str>,
+    /// Null until the request is completed, and where nothing of the person was found.
+    package: Option<PackageBody>,
+}
+
+/// A package, for `GET …/export`.
+#[derive(Serialize, ToSchema)]
+struct PackageBody {
+    /// In bytes.
+    size: u64,
+    /// Hex, over the package as it is handed out.
+    sha256: String,
+    /// To a recipient's key: the package is an age file.
+    encrypted: bool,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    expires_at: String,
+    expired: bool,
+}
+
+/// Asks for a link that hands a package out once, without a token.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
+pub struct LinkRequest {
+    /// At most, and by default, `1h`.
+    #[schema(example = "15m")]
+    ttl: Option<String>,
+}
+
+/// A link that hands a package out once.
+#[derive(Serialize, ToSchema)]
+pub struct LinkBody {
+    /// Relative to this service.
+    #[schema(example = "/exports/…")]
+    pub url: String,
+    #[schema(format = DateTime)]
+    pub expires_at: String,
 }
 
 /// A request without its steps, as lists hold it.
@@ -251,7 +299,28 @@ pub struct Links {
 /// A request as this reader may see it now.
 #[must_use]
 pub fn whole(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestBody {
-    RequestBody { item: item(reading, reader, now), steps: reading.request.steps.iter().map(step).collect() }
+    RequestBody {
+        item: item(reading, reader, now),
+        steps: reading.request.steps.iter().map(step).collect(),
+        export: (reading.request.kind == Kind::Export).then(|| export(reading, reader, now)),
+    }
+}
+
+fn export(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> ExportBody {
+    let confidential = reading.confidential.as_ref().filter(|_| reader.sees_identities(&reading.request));
+    let options = confidential.and_then(|confidential| confidential.export.as_ref());
+    ExportBody {
+        format: options.map(|options| options.format.as_str()),
+        right: options.map(|options| options.right.as_str()),
+        package: reading.package.as_ref().map(|package| PackageBody {
+            size: package.size,
+            sha256: package.sha256.clone(),
+            encrypted: package.encrypted,
+            created_at: timestamp(package.created_at),
+            expires_at: timestamp(package.expires_at),
+            expired: !package.is_available(now),
+        }),
+    }
 }
 
 /// The same without steps.

@@ -8,7 +8,10 @@ use utoipa::ToSchema;
 
 use super::{MAX_NAME, MAX_REASON, answer, answering::identity_check, changes, kind, shape, subject};
 use crate::{
-    domain::request::{ExportOptions, Format, Kind, Right},
+    domain::{
+        package::Recipient,
+        request::{ExportOptions, Format, Kind, Right},
+    },
     http::{
         body::Fields,
         call::{Answer, Call},
@@ -40,6 +43,15 @@ pub struct SubmitBody {
     #[schema(format = DateTime)]
     submitted_at: Option<String>,
     identity_check: Option<shape::IdentityCheckBody>,
+    /// Of an export: `json` (default) or `csv`.
+    #[schema(example = "json")]
+    format: Option<String>,
+    /// Of an export: `access` (default, GDPR Art. 15) or `portability` (Art. 20).
+    #[schema(example = "access")]
+    right: Option<String>,
+    /// Of an export: a recipient of the age format, to whom the package is encrypted.
+    #[schema(example = "age1…")]
+    encrypt_to: Option<String>,
     /// Of a rectification, and required there: step → column → new value. Binary is base64, an array of PostgreSQL a
     /// JSON array, a decimal or a number beyond 64 bits a string; null is NULL.
     #[schema(example = json!({ "shop.users": { "phone": "+49 30 123" } }))]
@@ -110,8 +122,16 @@ fn export_options(fields: &mut Fields, kind: Kind) -> Option<ExportOptions> {
     (kind == Kind::Export).then(|| ExportOptions {
         format: fields.optional_word("format", &Format::ALL, Format::as_str).unwrap_or_default(),
         right: fields.optional_word("right", &Right::ALL, Right::as_str).unwrap_or_default(),
-        encrypt_to: None,
+        encrypt_to: recipient(fields),
     })
+}
+
+fn recipient(fields: &mut Fields) -> Option<String> {
+    let text = fields.optional_text("encrypt_to", MAX_NAME)?;
+    if text.parse::<Recipient>().is_err() {
+        fields.fault("encrypt_to", "must be a recipient of the age format, age1…");
+    }
+    Some(text)
 }
 
 fn idempotency_key(call: &Call) -> Result<Option<String>, Problem> {

@@ -3,6 +3,7 @@
 //! (b) the target commit; (c) what it did. Killed anywhere, the next claim goes on from there.
 
 mod batches;
+mod export;
 mod group;
 mod keys;
 mod recorded;
@@ -26,7 +27,7 @@ use crate::{
     domain::{
         compiled::{CompiledPlan, Step},
         key::Tuple,
-        request::{RunCode, RunError},
+        request::{Confidential, Kind, RunCode, RunError},
         vault::DataKey,
     },
     store::Claimed,
@@ -89,7 +90,10 @@ async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Inte
     if !recorder.request.status().is_end() {
         recorder.check()?;
     }
-    let Some(run) = ready? else { return Ok(()) };
+    let Some((run, confidential)) = ready? else { return Ok(()) };
+    if recorder.request.kind == Kind::Export {
+        return export::carry_out(&run, recorder, &confidential).await;
+    }
     for group in group::groups(&run.steps) {
         match rectify::is_rectification(&run) {
             true => rectify::carry_out(&run, recorder, group).await?,
@@ -105,7 +109,7 @@ async fn prepare<'a>(
     service: &'a Arc<Service>,
     recorder: &mut Recorder,
     plan: &Arc<CompiledPlan>,
-) -> Result<Option<Run<'a>>, Interrupt> {
+) -> Result<Option<(Run<'a>, Confidential)>, Interrupt> {
     service.plans.require_fit(service, plan).await?;
     let (data_key, confidential) = recorder.confidential().await?;
     let steps = confidential.steps(plan, recorder.request.kind).map_err(|_| {
@@ -126,11 +130,14 @@ async fn prepare<'a>(
     if !fresh {
         resume::book_recovered(&run, recorder).await?;
     }
-    Ok(Some(run))
+    Ok(Some((run, confidential)))
 }
 
 /// Lets the targets drop what they still hold of deleted rows; the request is over whatever comes of it.
 async fn settle(service: &Service, recorder: &Recorder) {
+    if !recorder.request.touched {
+        return;
+    }
     for name in recorder.connections() {
         if let Some(connector) = service.connectors.get(name)
             && let Err(error) = connector.settle().await

@@ -154,7 +154,9 @@ impl Recorder {
     /// that has touched nothing is before that point.
     fn may_be_cancelled(&self) -> bool {
         match &self.plan {
-            Some(plan) => !plan.rest_needs_sealed_keys(self.request.kind, &self.request.steps),
+            Some(plan) => {
+                !self.request.touched || !plan.rest_needs_sealed_keys(self.request.kind, &self.request.steps)
+            }
             None => !self.request.touched,
         }
     }

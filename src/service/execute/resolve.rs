@@ -13,7 +13,7 @@ use crate::{
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Root, Step},
         key::{Key, Tuple},
-        request::{Confidential, Request, RunCode},
+        request::{Confidential, Kind, Request, RunCode},
         vault::DataKey,
     },
     service::Service,
@@ -120,7 +120,9 @@ async fn record(
         refs.iter().find(|(name, _)| Some(name) == root_identity.as_ref()).map(|(_, r)| r.clone());
     let sealed = [keys::seal_root(&run.data_key, &run.root)];
     let nothing = !found && counts.iter().all(|count| *count == 0);
-    let announce = super::group::announcement(&run.steps, &counts, run.service);
+    // An export changes nothing, and so has nothing to announce.
+    let announce = (recorder.request.kind != Kind::Export)
+        .then(|| super::group::announcement(&run.steps, &counts, run.service));
     let identities = refs.len();
     recorder
         .record_person(
@@ -142,7 +144,7 @@ async fn record(
                         step.verified(0, now);
                     }
                     events.push(request.complete(false, actor, now));
-                } else {
+                } else if let Some(announce) = announce {
                     events.extend(announce(request, actor, now));
                 }
                 events

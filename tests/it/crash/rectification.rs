@@ -101,7 +101,7 @@ async fn survive(shop: &Target, crm: &Target, store: &str, kills: usize) {
                 "crm.contacts": { "name": "new" },
             },
         });
-        if let Some(request) = site.ask(&body, Some(&format!("key-{user}"))).await {
+        if let Some(request) = site.submit_body(&body, Some(&format!("key-{user}"))).await {
             accepted.insert(user, request["id"].as_str().unwrap().to_owned());
         }
         tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;

@@ -42,7 +42,7 @@ async fn a_preview_counts_and_changes_nothing() {
     app.admin().post("/v1/plans/other/preview", &body).await.problem(404, "not_found");
     let wrong = json!({ "kind": "erasure", "subject": { "mail": "x" } });
     app.admin().post(path, &wrong).await.problem(422, "unknown_identity");
-    app.admin().post(path, &json!({ "kind": "copy", "subject": {} })).await.problem(422, "invalid_body");
+    app.admin().post(path, &json!({ "kind": "deletion", "subject": {} })).await.problem(422, "invalid_body");
 }
 
 #[tokio::test(flavor = "multi_thread")]

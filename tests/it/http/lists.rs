@@ -53,7 +53,7 @@ async fn what_is_no_filter_is_refused() {
     for (query, pointer) in [
         ("status=done", "/status"),
         ("status=", "/status"),
-        ("kind=copy", "/kind"),
+        ("kind=deletion", "/kind"),
         ("outcome=x", "/outcome"),
         ("overdue=yes", "/overdue"),
         ("due_before=tomorrow", "/due_before"),

@@ -63,7 +63,7 @@ async fn a_submission_is_answered_with_the_whole_request() {
                     "steps_total": 3, "steps_done": 0, "rows_matched": null, "rows_affected": 0, "percent": 0,
                 },
                 "attempt": 0, "next_attempt_at": null, "error": null, "steps": steps, "created_by": "alice",
-                "hold_id": null, "identity_check": null, "extension": null, "denial": null, "answered": null, "outcome": null,
+                "hold_id": null, "identity_check": null, "export": null, "extension": null, "denial": null, "answered": null, "outcome": null,
                 "links": { "self": format!("/v1/requests/{id}"), "events": format!("/v1/requests/{id}/events") },
             })
         );
@@ -111,6 +111,7 @@ async fn faults_of_a_body_are_told_with_their_place() {
     let later = timestamp(Clock.now() + TimeDelta::seconds(120));
     let table = [
         (json!({}), "invalid_body", vec!["/kind", "/plan", "/subject"]),
+        (with("kind", json!("deletion")), "invalid_body", vec!["/kind"]),
         (with("kind", json!("rectify")), "invalid_body", vec!["/changes"]),
         (with("kind", json!(7)), "invalid_body", vec!["/kind"]),
         (with("plan", json!("nowhere")), "unknown_plan", vec!["/plan"]),

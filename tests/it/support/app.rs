@@ -6,7 +6,7 @@ use diesel::{Connection, connection::SimpleConnection};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use rightful::{
-    connectors::{Connector, sql::SqlConnector, web::WebClient},
+    connectors::{Connector, objects::Objects, sql::SqlConnector, web::WebClient},
     domain::{clock::Clock, request::Kind, vault::Vault},
     http::{
         Options, Running,
@@ -14,8 +14,8 @@ use rightful::{
         serve,
     },
     service::{
-        Connectors, Pacing, Service, metrics::Metrics, registry::Registry, watchers::Watchers,
-        webhooks::Webhooks,
+        Connectors, Pacing, Service, metrics::Metrics, packages::Packages, registry::Registry,
+        watchers::Watchers, webhooks::Webhooks,
     },
     worker,
 };
@@ -64,6 +64,8 @@ pub struct Setup {
     pub keys: KeySource,
     pub approval: Vec<Kind>,
     pub webhooks: Webhooks,
+    /// Of packages.
+    pub expires_after: Duration,
 }
 
 impl Default for Setup {
@@ -73,6 +75,7 @@ impl Default for Setup {
             keys: KeySource::Hmac { secret: SECRET.to_vec() },
             approval: Vec::new(),
             webhooks: Webhooks { endpoints: BTreeMap::new(), client },
+            expires_after: Duration::from_secs(600),
         }
     }
 }
@@ -97,7 +100,7 @@ impl TestApp {
     }
 
     pub async fn with(mut store: TestStore, setup: Setup) -> Self {
-        let Setup { keys, approval, webhooks } = setup;
+        let Setup { keys, approval, webhooks, expires_after } = setup;
         let names = webhooks.endpoints.keys().cloned();
         store.store = store.store.clone().announcing_to(names);
         let folder = tempfile::tempdir().unwrap();
@@ -119,6 +122,10 @@ impl TestApp {
             wake: Arc::new(Notify::new()),
             watchers: Watchers::default(),
             webhooks,
+            packages: Packages {
+                objects: Objects::folder(&folder.path().join("exports")).unwrap(),
+                expires_after,
+            },
         });
         load(&service, &plans).await;
         let running = serve(Arc::clone(&service), options(keys)).await.unwrap();
@@ -283,6 +290,19 @@ impl User<'_> {
             headers: answer.headers().clone(),
             text: answer.text().await.unwrap(),
         }
+    }
+
+    /// An answer's bytes, which need not be text.
+    pub async fn download(&self, path: &str, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap, Vec<u8>) {
+        let mut request = self.app.client.get(format!("{}{path}", self.app.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.headers().clone(), answer.bytes().await.unwrap().to_vec())
     }
 
     /// Submits an erasure of the user of that number.

@@ -2,19 +2,24 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
 use rightful::{
     connectors::{
-        Batch, Connector, ConnectorError, Count, Cursor, ErrorKind, KeyStream, Keys, Limits, RecordedRow,
-        RecordedStream, Resolution, Trusted, Tx, Work,
+        Batch, Connector, ConnectorError, Count, Cursor, ErrorKind, Extract, KeyStream, Keys, Limits,
+        RecordedRow, RecordedStream, Resolution, Trusted, Tx, Work,
     },
     domain::{
-        compiled::{KeySet, Root},
+        compiled::{ExportColumns, KeySet, Root, TableName},
         key::{Key, Tuple},
+        package::Column,
         schema::Catalog,
     },
 };
@@ -33,11 +38,21 @@ pub enum Fault {
 
 /// The faults of the next commits, in order; after them all goes well.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(Arc<Mutex<VecDeque<Fault>>>);
+pub struct Faults(Arc<Mutex<VecDeque<Fault>>>, Arc<AtomicUsize>);
 
 impl Faults {
     pub fn next(&self, faults: &[Fault]) {
         self.lock().extend(faults);
+    }
+
+    /// The `number`th extract from now on breaks off after its first rows.
+    pub fn break_off(&self, number: usize) {
+        self.1.store(number, Ordering::SeqCst);
+    }
+
+    fn breaks_off(&self) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) == Ok(1)
     }
 
     fn take(&self) -> Fault {
@@ -95,6 +110,23 @@ impl Connector for Faulty {
 
     async fn masked_rows(&self, work: &Work<'_>) -> Result<RecordedStream, ConnectorError> {
         self.inner.masked_rows(work).await
+    }
+
+    async fn columns(
+        &self,
+        table: &TableName,
+        columns: &ExportColumns,
+    ) -> Result<Vec<Column>, ConnectorError> {
+        self.inner.columns(table, columns).await
+    }
+
+    async fn extract(&self, work: &Work<'_>, columns: &ExportColumns) -> Result<Extract, ConnectorError> {
+        let Extract { matched, rows } = self.inner.extract(work, columns).await?;
+        if !self.faults.breaks_off() {
+            return Ok(Extract { matched, rows });
+        }
+        let broken = stream::iter([Err(error(ErrorKind::Unavailable))]);
+        Ok(Extract { matched, rows: rows.take(1).chain(broken).boxed() })
     }
 
     async fn begin(&self, limits: Limits) -> Result<Box<dyn Tx>, ConnectorError> {

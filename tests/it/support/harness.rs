@@ -1,16 +1,20 @@
 //! The service without its process: a store, connectors, plans, and requests that are carried out in the test's own
 //! task, one claim after the other. For suites that need thousands of requests.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use rightful::{
-    connectors::{Connector, sql::SqlConnector, web::WebClient},
+    connectors::{Connector, objects::Objects, sql::SqlConnector, web::WebClient},
     domain::{
         clock::Clock,
         rectification::Changes,
-        request::{Kind, Request, Subject, WithReason},
+        request::{Kind, Refusal, Request, Status, Subject, WithReason},
         vault::Vault,
     },
     service::{
@@ -20,6 +24,7 @@ use rightful::{
         execute::execute,
         intake::{Submission, Submitted, submit},
         metrics::Metrics,
+        packages::Packages,
         readings::Reader,
         registry::Registry,
         watchers::Watchers,
@@ -44,7 +49,8 @@ fn alice() -> Reader {
 
 pub struct Harness {
     pub service: Arc<Service>,
-    plans: TempDir,
+    /// The plans and the packages.
+    folder: TempDir,
 }
 
 impl Harness {
@@ -69,6 +75,8 @@ impl Harness {
     }
 
     fn of(store: Store, connectors: Connectors, pacing: Pacing) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("plans")).expect("a folder for plans");
         let service = Service {
             store,
             vault: Arc::new(Vault::new(&[7; 32])),
@@ -81,16 +89,20 @@ impl Harness {
             wake: Arc::new(Notify::new()),
             watchers: Watchers::default(),
             webhooks: Webhooks { endpoints: BTreeMap::new(), client: WebClient::new([]).unwrap() },
+            packages: Packages {
+                objects: Objects::folder(&folder.path().join("exports")).expect("a folder"),
+                expires_after: Duration::from_secs(600),
+            },
         };
-        Self { service: Arc::new(service), plans: tempfile::tempdir().expect("a folder") }
+        Self { service: Arc::new(service), folder }
     }
 
     /// Registers one plan beside those of other names.
     pub async fn register(&self, plan: &str) -> Result<(), String> {
         let name = plan.lines().find_map(|line| line.strip_prefix("plan: ")).unwrap_or("plan");
-        std::fs::write(self.plans.path().join(format!("{name}.yaml")), plan).expect("the plan");
-        let loaded =
-            self.service.plans.load(&self.service, self.plans.path()).await.expect("the store answers");
+        let plans = self.folder.path().join("plans");
+        std::fs::write(plans.join(format!("{name}.yaml")), plan).expect("the plan");
+        let loaded = self.service.plans.load(&self.service, &plans).await.expect("the store answers");
         if loaded.is_refused() || !loaded.down.is_empty() {
             let faults: Vec<String> = loaded.faults.iter().map(ToString::to_string).collect();
             return Err(format!("{}\n{:?}", faults.join("\n"), loaded.down));
@@ -100,7 +112,12 @@ impl Harness {
 
     /// Submits an erasure.
     pub async fn submit(&self, plan: &str, subject: Value) -> uuid::Uuid {
-        self.ask(Kind::Erasure, plan, subject, None).await.expect("accepted")
+        self.submit_as(Kind::Erasure, plan, subject).await
+    }
+
+    /// Submits a request of any kind, without further options.
+    pub async fn submit_as(&self, kind: Kind, plan: &str, subject: Value) -> uuid::Uuid {
+        self.ask(kind, plan, subject, None).await.expect("accepted")
     }
 
     /// Submits a rectification.
@@ -145,6 +162,19 @@ impl Harness {
             .await
             .expect("cancelled, or asked to be")
             .request
+    }
+
+    /// The status for which a cancellation is refused.
+    pub async fn cancel_refused(&self, id: uuid::Uuid) -> Status {
+        match cancel(&self.service, &alice(), id, WithReason::None).await {
+            Err(ServiceError::Refused(Refusal::State(refused))) => refused.status,
+            other => panic!("not refused: {:?}", other.map(|reading| reading.request)),
+        }
+    }
+
+    /// Where the packages lie.
+    pub fn packages(&self) -> std::path::PathBuf {
+        self.folder.path().join("exports")
     }
 
     pub async fn retry(&self, id: uuid::Uuid) -> Request {

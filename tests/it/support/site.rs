@@ -96,11 +96,11 @@ impl Site {
 
     /// Submits an erasure. `None` when the process died before it answered.
     pub async fn submit(&self, plan: &str, subject: Value, key: Option<&str>) -> Option<Value> {
-        self.ask(&json!({ "kind": "erasure", "plan": plan, "subject": subject }), key).await
+        self.submit_body(&json!({ "kind": "erasure", "plan": plan, "subject": subject }), key).await
     }
 
-    /// Submits a request of any kind.
-    pub async fn ask(&self, body: &Value, key: Option<&str>) -> Option<Value> {
+    /// Submits whatever it is. `None` when the process died before it answered.
+    pub async fn submit_body(&self, body: &Value, key: Option<&str>) -> Option<Value> {
         let mut request = self
             .http
             .post(format!("{}/v1/requests", self.base))
@@ -121,6 +121,19 @@ impl Site {
         let answer =
             self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await.ok()?;
         serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+    }
+
+    /// What must be there, whole.
+    pub async fn download(&self, path: &str) -> Vec<u8> {
+        let answer = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await;
+        let answer = answer.expect("an answer");
+        assert!(answer.status().is_success(), "{answer:?}");
+        answer.bytes().await.expect("all of it").to_vec()
+    }
+
+    /// Where everything of it lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Waits for the end of a request, across pauses and restarts; the request.

@@ -207,7 +207,7 @@ async fn mysql(address: &MySqlAddress) -> Result<Conn, ConnectorError> {
          NO_ENGINE_SUBSTITUTION'",
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         "SET NAMES utf8mb4",
-        // A `timestamp` is read and written in the session's zone.
+        // Instants are told in UTC, as PostgreSQL's are; no hour of the year is there twice.
         "SET SESSION time_zone = '+00:00'",
         "SET SESSION lc_messages = 'en_US'",
         "SET SESSION foreign_key_checks = 1",

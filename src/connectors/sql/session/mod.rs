@@ -144,6 +144,26 @@ impl Session {
         }
     }
 
+    /// Starts a transaction whose readings all see the same moment, and which cannot write.
+    ///
+    /// # Errors
+    /// As the database says, sorted.
+    pub async fn begin_snapshot(&mut self) -> Result<(), ConnectorError> {
+        self.open = true;
+        match self.dialect() {
+            Dialect::Postgres => {
+                self.precede("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+                Ok(())
+            }
+            Dialect::MySql => {
+                // For the next transaction only.
+                self.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+                self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await
+            }
+            Dialect::Sqlite => self.run("BEGIN").await,
+        }
+    }
+
     /// Statements without values: COMMIT, ROLLBACK, SET.
     ///
     /// # Errors

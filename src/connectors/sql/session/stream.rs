@@ -1,4 +1,5 @@
-//! Results too large for memory: rows arrive in chunks, a few chunks ahead of their reader and no more.
+//! Results too large for memory: rows arrive in chunks, a few chunks ahead of their reader and no more. A chunk ends
+//! at so many rows or so many bytes, whichever comes first.
 
 use diesel::{QueryResult, SqliteConnection};
 use diesel_async::RunQueryDsl;
@@ -18,12 +19,14 @@ use crate::connectors::ConnectorError;
 
 /// Chunks that may wait for the reader.
 const AHEAD: usize = 2;
+/// A chunk with as many bytes is full: rows may hold whole documents.
+const CHUNK_BYTES: usize = 1 << 20;
 
 type Chunks = mpsc::Sender<Result<Vec<TextRow>, ConnectorError>>;
 
 impl Session {
-    /// The rows of a query in chunks of at most `chunk`; memory stays flat whatever their number. The session goes
-    /// back to the pool at the end, and is closed when the stream is dropped before.
+    /// The rows of a query in chunks of at most `chunk`; memory stays flat whatever their number. At the end an open
+    /// transaction is committed and the session goes back to the pool; it is closed when the stream is dropped before.
     #[must_use]
     pub fn stream(
         self,
@@ -75,7 +78,14 @@ impl Session {
             }
         };
         match ended {
-            Ok(Ended::All) => self.busy = false,
+            Ok(Ended::All) => {
+                self.busy = false;
+                if self.open
+                    && let Err(error) = self.run("COMMIT").await
+                {
+                    tracing::debug!(%error, "a reading transaction was not ended; its session is closed");
+                }
+            }
             // Nobody reads on: the session is in the middle of a result and is closed.
             Ok(Ended::Unread) => {}
             Err(error) => {
@@ -86,6 +96,33 @@ impl Session {
                 let _ = chunks.send(Err(of(&error, dialect, state.as_deref()))).await;
             }
         }
+    }
+}
+
+/// Rows on their way to the reader.
+struct Chunk {
+    rows: Vec<TextRow>,
+    bytes: usize,
+    size: usize,
+}
+
+impl Chunk {
+    fn new(size: usize) -> Self {
+        Self { rows: Vec::new(), bytes: 0, size }
+    }
+
+    fn push(&mut self, row: TextRow) {
+        self.bytes += row.iter().flatten().map(String::len).sum::<usize>();
+        self.rows.push(row);
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= self.size || self.bytes >= CHUNK_BYTES
+    }
+
+    fn take(&mut self) -> Vec<TextRow> {
+        self.bytes = 0;
+        std::mem::take(&mut self.rows)
     }
 }
 
@@ -102,29 +139,29 @@ async fn forward(
     chunks: &Chunks,
     patience: Patience,
 ) -> Result<QueryResult<Ended>, ConnectorError> {
-    let mut chunk = Vec::with_capacity(size);
+    let mut chunk = Chunk::new(size);
     loop {
         match patience.with(rows.next().map(Option::transpose)).await? {
             Ok(Some(row)) => chunk.push(row.0),
             Ok(None) => break,
             Err(error) => return Ok(Err(error)),
         }
-        if chunk.len() == size && chunks.send(Ok(std::mem::take(&mut chunk))).await.is_err() {
+        if chunk.is_full() && chunks.send(Ok(chunk.take())).await.is_err() {
             return Ok(Ok(Ended::Unread));
         }
     }
-    let last = chunk.is_empty() || chunks.send(Ok(chunk)).await.is_ok();
+    let last = chunk.rows.is_empty() || chunks.send(Ok(chunk.rows)).await.is_ok();
     Ok(Ok(if last { Ended::All } else { Ended::Unread }))
 }
 
 fn iterate(query: Dynamic, conn: &mut SqliteConnection, size: usize, chunks: &Chunks) -> QueryResult<Ended> {
-    let mut chunk = Vec::with_capacity(size);
+    let mut chunk = Chunk::new(size);
     for row in diesel::RunQueryDsl::load_iter::<Cells, _>(query, conn)? {
         chunk.push(row?.0);
-        if chunk.len() == size && chunks.blocking_send(Ok(std::mem::take(&mut chunk))).is_err() {
+        if chunk.is_full() && chunks.blocking_send(Ok(chunk.take())).is_err() {
             return Ok(Ended::Unread);
         }
     }
-    let last = chunk.is_empty() || chunks.blocking_send(Ok(chunk)).is_ok();
+    let last = chunk.rows.is_empty() || chunks.blocking_send(Ok(chunk.rows)).is_ok();
     Ok(if last { Ended::All } else { Ended::Unread })
 }

@@ -1,0 +1,2 @@
+DROP TABLE package_links;
+DROP TABLE packages;

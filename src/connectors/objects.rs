@@ -1,0 +1,151 @@
+//! Where packages lie: a folder, or a bucket that speaks S3. What is put there is sealed already.
+
+use std::{path::Path, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::{
+    Error, ObjectStore, ObjectStoreExt, PutPayload, aws::AmazonS3Builder, local::LocalFileSystem,
+    path::Path as Place,
+};
+
+use super::{ConnectorError, ErrorKind};
+
+/// A bucket and how it is reached.
+#[derive(Clone)]
+pub struct Bucket {
+    pub name: String,
+    /// In front of every object's name; may be empty.
+    pub prefix: String,
+    pub region: String,
+    /// Of a service other than Amazon's.
+    pub endpoint: Option<String>,
+    /// Key id and secret; without them those of the machine's role are used.
+    pub credentials: Option<(String, String)>,
+}
+
+/// Named objects; clones share their connections.
+#[derive(Clone)]
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    prefix: String,
+}
+
+impl Objects {
+    /// A folder, which is made if it is missing, for its owner's eyes only.
+    ///
+    /// # Errors
+    /// When there is none and it cannot be made.
+    pub fn folder(path: &Path) -> Result<Self, String> {
+        let wrong = |error: String| format!("the folder {}: {error}", path.display());
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path).map_err(|error| wrong(error.kind().to_string()))?;
+        let store = LocalFileSystem::new_with_prefix(path).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self {
+            store: Arc::new(store.with_automatic_cleanup(true).with_fsync(true)),
+            prefix: String::new(),
+        })
+    }
+
+    /// A bucket; nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// When the settings do not fit each other.
+    pub fn bucket(bucket: Bucket) -> Result<Self, String> {
+        let mut builder = AmazonS3Builder::new().with_bucket_name(&bucket.name).with_region(&bucket.region);
+        if let Some(endpoint) = bucket.endpoint {
+            builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
+        }
+        if let Some((id, secret)) = bucket.credentials {
+            builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+        }
+        let store = builder.build().map_err(|_| "the bucket's settings do not fit each other".to_owned())?;
+        Ok(Self { store: Arc::new(store), prefix: bucket.prefix })
+    }
+
+    fn place(&self, name: &str) -> Place {
+        Place::from(format!("{}/{name}", self.prefix))
+    }
+
+    /// # Errors
+    /// `Unavailable` when it cannot be written.
+    pub async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), ConnectorError> {
+        self.store
+            .put(&self.place(name), PutPayload::from(bytes))
+            .await
+            .map(drop)
+            .map_err(|error| fault(&error))
+    }
+
+    /// `None` where there is no such object.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be read.
+    pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, ConnectorError> {
+        let read = async { self.store.get(&self.place(name)).await?.bytes().await };
+        match read.await {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+
+    /// The first parts of the names that there are.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be asked.
+    pub async fn folders(&self) -> Result<Vec<String>, ConnectorError> {
+        let listed =
+            self.store.list_with_delimiter(Some(&self.place(""))).await.map_err(|error| fault(&error))?;
+        let name = |place: Place| place.filename().map(str::to_owned);
+        Ok(listed.common_prefixes.into_iter().filter_map(name).collect())
+    }
+
+    /// Removes everything whose name begins with `folder/`.
+    ///
+    /// # Errors
+    /// `Unavailable` when something may be left.
+    pub async fn remove_all(&self, folder: &str) -> Result<(), ConnectorError> {
+        let place = self.place(folder);
+        let found = self.store.list(Some(&place)).map_ok(|object| object.location).boxed();
+        let removed = self.store.delete_stream(found).try_for_each(|_| std::future::ready(Ok(()))).await;
+        match removed {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+}
+
+/// Its own words may hold the names of objects, and are left to the log.
+fn fault(error: &Error) -> ConnectorError {
+    tracing::warn!(%error, "the store of packages");
+    ConnectorError {
+        kind: ErrorKind::Unavailable,
+        detail: "the store of packages cannot be read or written: see `exports.store`".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn objects_come_back_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::folder(&folder.path().join("exports")).unwrap();
+        objects.put("a/1/000000", vec![1, 2]).await.unwrap();
+        objects.put("a/2/000000", vec![3]).await.unwrap();
+        objects.put("ab/1/000000", vec![4]).await.unwrap();
+        assert_eq!(objects.get("a/1/000000").await.unwrap(), Some(vec![1, 2]));
+        assert_eq!(objects.get("a/1/000001").await.unwrap(), None);
+        let mut folders = objects.folders().await.unwrap();
+        folders.sort();
+        assert_eq!(folders, ["a", "ab"]);
+        objects.remove_all("a").await.unwrap();
+        objects.remove_all("nothing").await.unwrap();
+        assert_eq!(objects.get("a/2/000000").await.unwrap(), None);
+        assert_eq!(objects.folders().await.unwrap(), ["ab"]);
+    }
+}

@@ -1,0 +1,90 @@
+//! The end of a package: its key is destroyed, which makes every copy of it unreadable, then its parts are removed. And
+//! what attempts that came to nothing have left behind goes too; its key was never kept.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::tell;
+use crate::{
+    domain::audit::EventName,
+    service::{Service, actions::finish, error::ServiceError},
+};
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_secs(30);
+/// Between two looks for what was left behind, in looks.
+const SWEEP_EVERY: u32 = 120;
+const CHUNK: i64 = 100;
+
+/// Ends packages whose time is over, until `stop` turns true. Several processes may do so.
+pub async fn run(service: Arc<Service>, mut stop: watch::Receiver<bool>) {
+    let mut looks = 0_u32;
+    while !*stop.borrow() {
+        if let Err(error) = expire(&service).await {
+            tracing::warn!(%error, "packages whose time is over could not be ended; tried again");
+        }
+        if looks.is_multiple_of(SWEEP_EVERY)
+            && let Err(error) = sweep(&service).await
+        {
+            tracing::warn!(%error, "what was left of exports that came to nothing was not removed; tried again");
+        }
+        looks = looks.wrapping_add(1);
+        let _ = tokio::time::timeout(LOOK, stop.wait_for(|stop| *stop)).await;
+    }
+}
+
+/// Ends every package whose time is over.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn expire(service: &Service) -> Result<(), ServiceError> {
+    for id in service.store.packages_to_expire(CHUNK).await? {
+        end(service, id).await?;
+    }
+    for package in service.store.packages_to_remove(CHUNK).await? {
+        if let Err(error) = service.packages.objects.remove_all(&package.request_id.to_string()).await {
+            tracing::warn!(%error, "the parts of an expired package are still there, and unreadable");
+            continue;
+        }
+        let mut tx = service.store.begin().await?;
+        tx.package_removed(package.request_id).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+async fn end(service: &Service, id: Uuid) -> Result<(), ServiceError> {
+    let now = service.clock.now();
+    let mut tx = service.store.begin().await?;
+    let ended = async {
+        if tx.expire_package(id, now).await? {
+            tell(&mut tx, id, EventName::ExportExpired, "system", json!({})).await?;
+        }
+        Ok(())
+    };
+    let ended = ended.await;
+    finish(tx, ended).await
+}
+
+/// Removes the objects of requests that have ended without a package.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn sweep(service: &Service) -> Result<(), ServiceError> {
+    let Ok(folders) = service.packages.objects.folders().await else { return Ok(()) };
+    for folder in folders {
+        // What is not of this store may be of another one that shares the bucket.
+        let Ok(id) = folder.parse::<Uuid>() else { continue };
+        let Some(request) = service.store.request(id).await? else { continue };
+        if request.status().is_end()
+            && service.store.package(id).await?.is_none()
+            && let Err(error) = service.packages.objects.remove_all(&folder).await
+        {
+            tracing::warn!(%error, "what an export left behind is still there, and unreadable");
+        }
+    }
+    Ok(())
+}

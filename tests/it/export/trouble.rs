@@ -1,0 +1,83 @@
+//! What becomes of an export that does not end well, and of a package whose time is over.
+
+use std::path::Path;
+
+use rightful::domain::request::{Kind, Outcome, Status};
+use serde_json::json;
+
+use super::{Fixture, fixture, ids};
+use crate::support::{stores::stores, targets::targets};
+
+/// Every file below a folder, with its bytes.
+fn files(folder: &Path) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap().is_dir() {
+                true => open.push(entry.path()),
+                false => found.push(std::fs::read(entry.path()).unwrap()),
+            }
+        }
+    }
+    found
+}
+
+/// Rows whose text cannot be packed small, so that a part leaves before the table ends.
+fn large(fixture: &Fixture) {
+    fixture.shop.execute("DELETE FROM messages");
+    for batch in 0..40_u32 {
+        let rows: Vec<String> =
+            (0..500_u32).map(|row| format!("({}, 1, 2, 'text')", batch * 500 + row + 1)).collect();
+        fixture.shop.execute(&format!("INSERT INTO messages VALUES {}", rows.join(", ")));
+    }
+}
+
+/// A table breaks off in the middle: nothing can be read, and the next attempt begins anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_breaks_off_leaves_no_readable_package() {
+    for target in targets() {
+        for store in stores().await {
+            let fixture = fixture(store, crate::support::targets::target_like(&target)).await;
+            large(&fixture);
+            let store = &fixture.harness.service.store;
+            let id = fixture.harness.submit_as(Kind::Export, "customer", json!({ "user_id": 1 })).await;
+            fixture.faults.break_off(4);
+            let broken = fixture.harness.run(id).await;
+            assert_eq!(broken.status(), Status::Paused, "{:?}", broken.state);
+            assert_eq!(store.package(id).await.unwrap(), None);
+            let before: i64 = broken.steps.iter().map(|step| step.rows_affected).sum();
+            fixture.harness.make_due(id).await;
+            let request = fixture.harness.run(id).await;
+            assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
+            let after: i64 = request.steps.iter().map(|step| step.rows_affected).sum();
+            assert!(after >= before, "progress never falls");
+            let files = fixture.files(&request).await;
+            assert_eq!(ids(&files, "shop.messages").len(), 20_000, "each row once");
+            for step in &request.steps {
+                assert_eq!(step.rows_matched, Some(step.rows_affected), "{step:?}");
+                assert_eq!(step.rows_remaining, Some(0), "{step:?}");
+            }
+        }
+    }
+}
+
+/// The key of an export that was cancelled was never kept: what lies in the folder is noise, and goes with the sweep.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_in_the_folder_is_sealed_and_goes_with_an_export_that_was_cancelled() {
+    for store in stores().await {
+        let fixture = fixture(store, targets().remove(0)).await;
+        let id = fixture.harness.submit_as(Kind::Export, "customer", json!({ "user_id": 1 })).await;
+        let request = fixture.harness.run(id).await;
+        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
+        let folder = fixture.harness.packages();
+        let sealed = files(&folder);
+        assert!(!sealed.is_empty());
+        for bytes in sealed {
+            for canary in [&b"jane"[..], b"PK\x03\x04", b"manifest"] {
+                assert!(!bytes.windows(canary.len()).any(|window| window == canary));
+            }
+        }
+        assert_eq!(fixture.harness.cancel_refused(id).await, Status::Completed);
+    }
+}
