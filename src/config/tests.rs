@@ -198,7 +198,7 @@ fn packages_lie_in_a_folder_or_a_bucket() {
         ("store: s3://data, s3: { access_key_id: id }", "one half of a key"),
         ("store: s3://data, s3: { endpoint: http://s3.example }", "must not travel unprotected"),
         ("expires_after: 1s", "between 1m and 366d"),
-        ("expire: 1d", "did you mean `expires_after`?"),
+        ("expire_after: 1d", "did you mean `expires_after`?"),
     ] {
         let faults = with(section).expect_err(section);
         assert!(faults.iter().any(|fault| fault.to_string().contains(says)), "{section}: {faults:#?}");

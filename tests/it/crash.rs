@@ -5,6 +5,7 @@
 
 mod export;
 mod rectification;
+mod states;
 
 use std::{
     collections::BTreeMap,

@@ -68,7 +68,7 @@ connections:
         .unwrap();
         let told: Vec<_> = gaps(&plan).into_iter().map(|fault| (fault.line, fault.problem)).collect();
         let problem =
-            "a copy of `shop.visits` would come without its categories, retention (Art. 15(1) GDPR)";
+            "a copy would come without its categories, retention (Art. 15(1) GDPR): shop.visits, shop.calls";
         assert_eq!(told, [(Some(7), problem.to_owned())]);
     }
 }

@@ -1,5 +1,8 @@
 //! How a request looks from outside. What the reader may not see is null, never absent.
 
+mod asked;
+mod export;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -8,6 +11,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub use self::{
+    asked::{ApproveBody, ExtendBody, ReasonBody, SubmitBody},
+    export::{ExportBody, LinkBody, LinkRequest},
+};
 use crate::{
     domain::{
         audit::timestamp,
@@ -31,18 +38,6 @@ pub struct IdentityCheckBody {
     confirmed_at: Option<String>,
 }
 
-/// An approval, of what a preview has shown.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct ApproveBody {
-    /// As the preview has it; refused when the plan has changed since.
-    #[schema(example = "sha256:…")]
-    plan_version: String,
-    /// Not kept as text: no event holds free text.
-    #[schema(max_length = 2000)]
-    note: Option<String>,
-}
-
 /// A denial.
 #[derive(Serialize, ToSchema)]
 pub struct DenialBody {
@@ -52,20 +47,6 @@ pub struct DenialBody {
     /// For the answer to the person; null for auditors.
     #[schema(max_length = 2000)]
     text: Option<String>,
-}
-
-/// Asks for a longer month (GDPR Art. 12(3)).
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct ExtendBody {
-    #[schema(minimum = 1, maximum = 2)]
-    months: u32,
-    /// For the answer to the person.
-    #[schema(max_length = 2000)]
-    reason: String,
-    /// When the person was told of it.
-    #[schema(format = DateTime)]
-    subject_informed_at: Option<String>,
 }
 
 /// A longer month (GDPR Art. 12(3)).
@@ -89,14 +70,6 @@ pub struct AnsweredBody {
     channel: &'static str,
 }
 
-/// Why somebody acts. Not kept as text: no event holds free text.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct ReasonBody {
-    #[schema(max_length = 2000)]
-    reason: Option<String>,
-}
-
 /// A request.
 #[derive(Serialize, ToSchema)]
 pub struct RequestBody {
@@ -105,52 +78,6 @@ pub struct RequestBody {
     pub steps: Vec<StepBody>,
     /// Null unless it is an export.
     export: Option<ExportBody>,
-}
-
-/// How an export is made, and its package.
-#[derive(Serialize, ToSchema)]
-pub struct ExportBody {
-    /// `json` or `csv`; null for auditors.
-    format: Option<&'static str>,
-    /// `access` or `portability`; null for auditors.
-    right: Option<&'static str>,
-    /// Null until the request is completed, and where nothing of the person was found.
-    package: Option<PackageBody>,
-}
-
-/// A package, for `GET …/export`.
-#[derive(Serialize, ToSchema)]
-struct PackageBody {
-    /// In bytes.
-    size: u64,
-    /// Hex, over the package as it is handed out.
-    sha256: String,
-    /// To a recipient's key: the package is an age file.
-    encrypted: bool,
-    #[schema(format = DateTime)]
-    created_at: String,
-    #[schema(format = DateTime)]
-    expires_at: String,
-    expired: bool,
-}
-
-/// Asks for a link that hands a package out once, without a token.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct LinkRequest {
-    /// At most, and by default, `1h`.
-    #[schema(example = "15m")]
-    ttl: Option<String>,
-}
-
-/// A link that hands a package out once.
-#[derive(Serialize, ToSchema)]
-pub struct LinkBody {
-    /// Relative to this service.
-    #[schema(example = "/exports/…")]
-    pub url: String,
-    #[schema(format = DateTime)]
-    pub expires_at: String,
 }
 
 /// A request without its steps, as lists hold it.
@@ -302,24 +229,7 @@ pub fn whole(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestB
     RequestBody {
         item: item(reading, reader, now),
         steps: reading.request.steps.iter().map(step).collect(),
-        export: (reading.request.kind == Kind::Export).then(|| export(reading, reader, now)),
-    }
-}
-
-fn export(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> ExportBody {
-    let confidential = reading.confidential.as_ref().filter(|_| reader.sees_identities(&reading.request));
-    let options = confidential.and_then(|confidential| confidential.export.as_ref());
-    ExportBody {
-        format: options.map(|options| options.format.as_str()),
-        right: options.map(|options| options.right.as_str()),
-        package: reading.package.as_ref().map(|package| PackageBody {
-            size: package.size,
-            sha256: package.sha256.clone(),
-            encrypted: package.encrypted,
-            created_at: timestamp(package.created_at),
-            expires_at: timestamp(package.expires_at),
-            expired: !package.is_available(now),
-        }),
+        export: (reading.request.kind == Kind::Export).then(|| export::of(reading, reader, now)),
     }
 }
 

@@ -1,10 +1,6 @@
 //! `POST /v1/requests`.
 
-use std::collections::BTreeMap;
-
 use actix_web::http::{StatusCode, header};
-use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::{MAX_NAME, MAX_REASON, answer, answering::identity_check, changes, kind, shape, subject};
 use crate::{
@@ -24,45 +20,11 @@ use crate::{
 const MAX_KEY: usize = 255;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// A submission.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
-pub struct SubmitBody {
-    #[schema(example = "erasure")]
-    kind: String,
-    #[schema(example = "customer")]
-    plan: String,
-    /// Identity → value; with a scope also its names. Several identities must lead to the same row.
-    #[schema(example = json!({ "email": "jane@example.com" }))]
-    subject: BTreeMap<String, Value>,
-    #[schema(max_length = 200)]
-    external_id: Option<String>,
-    #[schema(max_length = 2000)]
-    reason: Option<String>,
-    /// When the controller received it (GDPR Art. 12(3)); default now, never in the future.
-    #[schema(format = DateTime)]
-    submitted_at: Option<String>,
-    identity_check: Option<shape::IdentityCheckBody>,
-    /// Of an export: `json` (default) or `csv`.
-    #[schema(example = "json")]
-    format: Option<String>,
-    /// Of an export: `access` (default, GDPR Art. 15) or `portability` (Art. 20).
-    #[schema(example = "access")]
-    right: Option<String>,
-    /// Of an export: a recipient of the age format, to whom the package is encrypted.
-    #[schema(example = "age1…")]
-    encrypt_to: Option<String>,
-    /// Of a rectification, and required there: step → column → new value. Binary is base64, an array of PostgreSQL a
-    /// JSON array, a decimal or a number beyond 64 bits a string; null is NULL.
-    #[schema(example = json!({ "shop.users": { "phone": "+49 30 123" } }))]
-    changes: Option<BTreeMap<String, Value>>,
-}
-
 /// Accepts a request. It is stored, audited and due when the answer leaves.
 #[utoipa::path(
     post, path = "/v1/requests", tag = "Requests", operation_id = "submitRequest",
     params(("Idempotency-Key" = Option<String>, Header, description = "Same key and body: the same request, with 200.")),
-    request_body = SubmitBody,
+    request_body = shape::SubmitBody,
     responses(
         (status = 202, description = "Accepted", body = shape::RequestBody,
             headers(("Location" = String, description = "Where to read it"))),

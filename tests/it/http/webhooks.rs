@@ -1,12 +1,7 @@
 //! Webhooks over real HTTP: every change of a status is told, signed, until it is confirmed.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use chrono::DateTime;
 use rightful::{
     connectors::web::WebClient,
@@ -17,72 +12,11 @@ use serde_json::{Value, json};
 
 use crate::support::{
     app::{Setup, TestApp, eventually},
+    receiver::Receiver,
     stores::{TestStore, stores},
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-
-/// A call as it arrived.
-#[derive(Debug, Clone)]
-struct Seen {
-    path: String,
-    id: String,
-    timestamp: i64,
-    signature: String,
-    body: String,
-}
-
-impl Seen {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-}
-
-/// Somebody's server: keeps what it is told, and answers with the statuses that it was given, then with 204.
-#[derive(Clone, Default)]
-struct Receiver {
-    seen: Arc<Mutex<Vec<Seen>>>,
-    answers: Arc<Mutex<VecDeque<u16>>>,
-}
-
-impl Receiver {
-    fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    fn will_answer(&self, statuses: &[u16]) {
-        self.answers.lock().unwrap().extend(statuses);
-    }
-
-    /// Starts to listen; the base URL.
-    fn listen(&self) -> String {
-        let receiver = self.clone();
-        let server = HttpServer::new(move || {
-            App::new().app_data(web::Data::new(receiver.clone())).default_service(web::to(receive))
-        })
-        .workers(1)
-        .disable_signals()
-        .bind("127.0.0.1:0")
-        .unwrap();
-        let url = format!("http://{}", server.addrs()[0]);
-        tokio::spawn(server.run());
-        url
-    }
-}
-
-async fn receive(receiver: web::Data<Receiver>, request: HttpRequest, body: String) -> HttpResponse {
-    let header = |name: &str| request.headers().get(name).unwrap().to_str().unwrap().to_owned();
-    receiver.seen.lock().unwrap().push(Seen {
-        path: request.path().to_owned(),
-        id: header("webhook-id"),
-        timestamp: header("webhook-timestamp").parse().unwrap(),
-        signature: header("webhook-signature"),
-        body,
-    });
-    let status = receiver.answers.lock().unwrap().pop_front().unwrap_or(204);
-    let status = actix_web::http::StatusCode::from_u16(status).unwrap();
-    HttpResponse::build(status).insert_header(("location", "/elsewhere")).finish()
-}
 
 async fn app(store: TestStore, url: &str, private_hosts: &[&str]) -> TestApp {
     let endpoint = Endpoint { url: format!("{url}/hook"), key: SigningKey::parse(SECRET).unwrap() };

@@ -4,6 +4,7 @@ pub mod app;
 pub mod faulty;
 pub mod harness;
 pub mod package;
+pub mod receiver;
 pub mod site;
 pub mod stores;
 pub mod targets;

@@ -32,7 +32,7 @@ pub struct Settings<'a> {
     /// Name and URL.
     pub connections: &'a [(&'a str, &'a str)],
     pub plan: &'a str,
-    /// Lines below `worker:`.
+    /// Lines below `worker:`, and further sections behind them.
     pub worker: &'a str,
 }
 
@@ -121,6 +121,22 @@ impl Site {
         let answer =
             self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await.ok()?;
         serde_json::from_slice(&answer.bytes().await.ok()?).ok()
+    }
+
+    /// A token of somebody else's.
+    pub fn token(&self, role: &str, subject: &str) -> String {
+        let output = run(self.folder(), &["token", "--role", role, "--subject", subject, "--ttl", "12h"]);
+        output.trim().to_owned()
+    }
+
+    /// A call by whoever has the token: status and body; `None` when nobody answered.
+    pub async fn call(&self, method: &str, path: &str, token: &str, body: &Value) -> Option<(u16, Value)> {
+        let method = method.parse().expect("a method");
+        let request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(token);
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        let answer = request.send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, serde_json::from_slice(&answer.bytes().await.ok()?).ok()?))
     }
 
     /// What must be there, whole.

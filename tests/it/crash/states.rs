@@ -1,0 +1,168 @@
+//! The service is killed while people decide, place holds and end them: nobody is erased without an approval or past a
+//! hold, every approved request ends once its holds have, and whoever listens was told of every end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{ERASED, PLAN, expect, schema, terminate, untouched};
+use crate::{
+    properties::random::Random,
+    support::{
+        app::eventually,
+        environment,
+        receiver::Receiver,
+        site::{Settings, Site},
+        stores::stores,
+        targets::{Target, targets},
+    },
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_and_holds_survive_sigkill() {
+    let kills: usize = environment("RIGHTFUL_KILLS").and_then(|kills| kills.parse().ok()).unwrap_or(8);
+    for target in targets().into_iter().take(1) {
+        for store in stores().await {
+            survive(&crate::support::targets::target_like(&target), &store.url, kills).await;
+        }
+    }
+}
+
+struct People {
+    site: Site,
+    admin: String,
+    approver: String,
+}
+
+impl People {
+    fn new(store: &str, target: &Target, receiver: &str) -> Self {
+        let worker = format!(
+            "  lease: 1s\n  max_attempts: 1000\n  batch: {{ min_rows: 10, max_rows: 50, pause: 0 }}\n\
+             approval: {{ erasure: required }}\noutbound: {{ private_hosts: [127.0.0.1] }}\n\
+             webhooks: {{ panel: {{ url: \"{receiver}/hook\", secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw }} }}\n"
+        );
+        let connections = [("shop", target.url.as_str())];
+        let site = Site::new(&Settings { store, connections: &connections, plan: PLAN, worker: &worker });
+        let (admin, approver) = (site.token("admin", "alice"), site.token("approver", "arno"));
+        Self { site, admin, approver }
+    }
+
+    async fn submit(&self, user: usize) -> Option<Value> {
+        let subject = json!({ "user_id": user });
+        self.site.submit("customer", subject, Some(&format!("key-{user}"))).await
+    }
+
+    /// Approves; a request that is past that already stays as it is.
+    async fn approve(&self, request: &Value) -> Option<u16> {
+        let path = format!("{}/approve", request["links"]["self"].as_str().unwrap());
+        let body = json!({ "plan_version": request["plan"]["version"] });
+        self.site.call("POST", &path, &self.approver, &body).await.map(|(status, _)| status)
+    }
+
+    async fn hold(&self, user: usize) -> Option<(u16, Value)> {
+        let body = json!({
+            "plan": "customer", "subject": { "email": format!("u{user}@example.com") },
+            "ground": "legal_claims", "reason": "a dispute",
+        });
+        self.site.call("POST", "/v1/holds", &self.admin, &body).await
+    }
+
+    /// Ends every hold that there is; false when the process died over it.
+    async fn end_holds(&self) -> bool {
+        let Some((_, page)) =
+            self.site.call("GET", "/v1/holds?active=true&limit=500", &self.admin, &Value::Null).await
+        else {
+            return false;
+        };
+        for hold in page["items"].as_array().into_iter().flatten() {
+            let path = format!("/v1/holds/{}", hold["id"].as_str().unwrap());
+            if self.site.call("DELETE", &path, &self.approver, &Value::Null).await.is_none() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+async fn survive(target: &Target, store: &str, kills: usize) {
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}, {:?} target, store {store}", target.dialect);
+    let mut random = Random::new(seed);
+    target.execute(&schema());
+    let before = untouched(target);
+    let receiver = Receiver::default();
+    let people = People::new(store, target, &receiver.listen());
+    let site = &people.site;
+    let mut accepted: BTreeMap<usize, Value> = BTreeMap::new();
+    // Somebody whom nobody approves, and who must stay.
+    let waiting = ERASED * 2 - 1;
+    for _ in 0..kills {
+        let process = site.start();
+        site.ready().await;
+        let user = 2 * random.between(1, ERASED);
+        match random.below(3) {
+            0 => drop(people.hold(user).await),
+            1 => drop(people.end_holds().await),
+            _ => {}
+        }
+        if let Some(request) = people.submit(user).await {
+            people.approve(&request).await;
+            accepted.insert(user, request);
+        }
+        people.submit(waiting).await;
+        tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;
+        drop(process);
+    }
+    assert!(!accepted.is_empty(), "no submission was answered before its kill");
+    let process = site.start();
+    site.ready().await;
+    let pending = people.submit(waiting).await.unwrap();
+    let first = *accepted.keys().next().unwrap();
+    assert!(people.end_holds().await);
+    for request in accepted.values() {
+        assert!(matches!(people.approve(request).await, Some(200 | 409)), "approved now, or before");
+    }
+    for request in accepted.values() {
+        let request = site.finished(request["id"].as_str().unwrap()).await;
+        assert_eq!(request["status"], "completed", "{request}");
+        let events =
+            site.get(&format!("{}?limit=500", request["links"]["events"].as_str().unwrap())).await.unwrap();
+        in_order(&events);
+    }
+    let shown = site.get(pending["links"]["self"].as_str().unwrap()).await.unwrap();
+    assert_eq!(shown["status"], "pending", "{shown}");
+    eventually("whoever listens was told of every end", async || told(&receiver).len() >= accepted.len())
+        .await;
+    let ids: BTreeSet<String> =
+        accepted.values().map(|request| request["id"].as_str().unwrap().to_owned()).collect();
+    assert!(told(&receiver).is_superset(&ids), "of {first} too");
+    let audit = site.get("/v1/audit/verify").await.unwrap();
+    assert_eq!(audit["ok"], true, "{audit}");
+    assert_eq!(terminate(process).1, Some(0));
+    let erased: Vec<usize> = accepted.keys().copied().collect();
+    expect(&before, &untouched(target), &erased);
+}
+
+/// Approved once and before anything was started; every time that it was held it was released.
+fn in_order(events: &Value) {
+    let names: Vec<&str> =
+        events["items"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    let count = |name: &str| names.iter().filter(|found| **found == name).count();
+    let at = |name: &str| names.iter().position(|found| *found == name).unwrap();
+    assert_eq!((count("request.approved"), count("request.completed")), (1, 1), "{names:?}");
+    assert!(at("request.approved") < at("request.started"), "{names:?}");
+    assert_eq!(count("request.held"), count("request.released"), "{names:?}");
+}
+
+fn told(receiver: &Receiver) -> BTreeSet<String> {
+    receiver
+        .seen()
+        .iter()
+        .map(|seen| seen.json())
+        .filter(|body| body["type"] == "request.completed")
+        .map(|body| body["data"]["id"].as_str().unwrap().to_owned())
+        .collect()
+}
