@@ -66,7 +66,7 @@ impl Preview {
                 });
             };
             let Some(compiled) = &plan.compiled else { return Err(Failure::from_down(&loaded.down)) };
-            look_ahead(&connectors, compiled, kind, &Subject(subject)).await.map_err(Failure::new)
+            look_ahead(&connectors, compiled, kind, &Subject(subject), None).await.map_err(Failure::new)
         })?;
         print(&if self.json { self.as_json(&counted) } else { as_table(&counted) })
     }

@@ -187,25 +187,20 @@ impl Sections<'_> {
         cors
     }
 
-    /// For the kinds of later releases only `none` so far: their words are understood and refused.
     fn approval(&mut self, root: &Fields<'_>) -> Vec<Kind> {
-        const KINDS: [&str; 3] = ["erasure", "export", "rectification"];
         let mut required = Vec::new();
-        let Some(fields) = self.section(root, "approval", &KINDS) else { return required };
-        for name in KINDS {
+        let Some(fields) = self.section(root, "approval", &Kind::ALL.map(Kind::as_str)) else {
+            return required;
+        };
+        for kind in Kind::ALL {
+            let name = kind.as_str();
             if fields.get(name).is_none() {
                 continue;
             }
             let Some((line, text)) = self.text(&fields, name) else { continue };
-            let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == name);
-            match (text.as_str(), kind) {
-                ("none", _) => {}
-                ("required", Some(kind)) => required.push(kind),
-                ("required", None) => self.reader.error(
-                    line,
-                    format!("approval.{name}: `required` is not supported yet"),
-                    "write none: requests then start approved",
-                ),
+            match text.as_str() {
+                "none" => {}
+                "required" => required.push(kind),
                 _ => self.reader.error(line, format!("approval.{name} is none or required"), "write none"),
             }
         }

@@ -103,6 +103,7 @@ fn every_fault_names_its_line() {
         ("  crm:", "  a.b:", 14, "is no name"),
         ("https://panel.example", "\"*\"", 15, "every web site"),
         ("https://panel.example", "https://panel.example/", 15, "is no origin"),
+        ("export: none", "export: sometimes", 16, "none or required"),
         ("erasure: none", "erasure: maybe", 16, "none or required"),
         ("${CONCURRENCY:-3}", "0", 18, "from 1 to 256"),
         ("lease: 30s", "lease: 30", 19, "whole number and a unit"),

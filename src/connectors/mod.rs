@@ -208,6 +208,11 @@ pub trait Tx: Send {
         Ok(batches)
     }
 
+    /// Asks whether a rectification can be carried out, before anything of it is written.
+    async fn trial(&mut self, _work: &Work<'_>) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
     /// Counts inside this transaction.
     async fn count(&mut self, counts: &[Count<'_>]) -> Result<Vec<u64>, ConnectorError>;
 
@@ -238,5 +243,7 @@ pub enum ErrorKind {
     /// A table, column, type or right is not what it was.
     SchemaChanged,
     ConstraintViolation,
+    /// A new value that the column can never hold.
+    InvalidValue,
     Internal,
 }

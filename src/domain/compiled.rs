@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     call::{CallTemplate, NewFields},
     plan::About,
+    rectification::Rectification,
     schema::Family,
 };
 
@@ -27,18 +28,15 @@ pub struct CompiledPlan {
     /// In the order of the file; those without a `portable` column are left out of a portability request.
     #[serde(default)]
     pub export: Arc<[Step]>,
-    /// What a rectification can change at HTTP services, in the order of the file.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub rectify_calls: Arc<[Step]>,
+    /// Every entry with columns that may be corrected or hold copies of such: those whose rows are found through
+    /// others come before those.
+    #[serde(default)]
+    pub rectification: Arc<[Step]>,
     /// What the controller says of the processing as a whole (GDPR Art. 15(1), 30).
     #[serde(default)]
     pub about: About,
     /// Every connection that a step or key set names, the root's included.
     pub connections: Vec<String>,
-}
-
-fn is_empty(steps: &Arc<[Step]>) -> bool {
-    steps.is_empty()
 }
 
 /// The table that holds the person, and the columns of that row which are read once at resolution. They are
@@ -215,6 +213,8 @@ pub enum Action {
     Keep,
     /// Rows are read into the package.
     Export(Exported),
+    /// Columns get other values.
+    Rectify(Rectification),
     /// Not rows of a table but resources of an HTTP service, one for each key that the selection's links lead to.
     Http(Resource),
 }
@@ -278,6 +278,7 @@ impl Action {
             Self::Mask(_) => "mask",
             Self::Keep => "keep",
             Self::Export(_) => "export",
+            Self::Rectify(_) => "rectify",
             Self::Http(resource) => match resource.act {
                 ResourceAct::Erase(_) => "call",
                 ResourceAct::Keep => "keep",

@@ -12,6 +12,7 @@ pub mod hold;
 pub mod key;
 pub mod package;
 pub mod plan;
+pub mod rectification;
 pub mod request;
 pub mod schema;
 pub mod vault;

@@ -112,6 +112,8 @@ pub struct Entry {
     pub rectify: Vec<At<String>>,
     /// Of a resource of an HTTP service, where `rectify` lists columns of a table.
     pub rectify_call: Option<At<RectifyCall>>,
+    /// `cascade: true` beside `rectify`: copies of a corrected value are corrected along.
+    pub cascade: bool,
 }
 
 /// What the controller tells about a processing (GDPR Art. 15(1), Art. 30(1)), each as one text or several.

@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::audit::{ChainHead, EventName, NewEvent};
+use super::{
+    audit::{ChainHead, EventName, NewEvent},
+    rectification::Changes,
+};
 
 mod answering;
 mod approval;
@@ -22,7 +25,7 @@ mod transitions;
 
 pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, SOON};
 pub use approval::{DenialReason, Refusal};
-pub use asked::{ExportOptions, Format, Right};
+pub use asked::{ExportOptions, Format, Places, Right};
 pub use state::{Disposition, Outcome, RunCode, RunError, State, Status};
 pub use transitions::{Cancelled, WithReason};
 
@@ -34,16 +37,19 @@ pub enum Kind {
     Erasure,
     /// GDPR Art. 15 and 20.
     Export,
+    /// GDPR Art. 16.
+    Rectification,
 }
 
 impl Kind {
-    pub const ALL: [Self; 2] = [Self::Erasure, Self::Export];
+    pub const ALL: [Self; 3] = [Self::Erasure, Self::Export, Self::Rectification];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Erasure => "erasure",
             Self::Export => "export",
+            Self::Rectification => "rectification",
         }
     }
 }
@@ -164,6 +170,9 @@ pub struct Confidential {
     /// Of an export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<ExportOptions>,
+    /// Of a rectification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
 }
 
 /// A transition that the present state does not allow.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{
-        compile::subject::{SubjectCode, SubjectFault},
+        compile::subject::{SubjectCode, SubjectError, SubjectFault},
         hold::CannotEnd,
         request::Refusal,
     },
@@ -33,6 +33,9 @@ impl From<ServiceError> for Problem {
                 unavailable("The plan could not be compiled yet: a connection is down.")
             }
             ServiceError::Subject(fault) => subject(fault),
+            ServiceError::Changes(fault) | ServiceError::Preview(PreviewError::Changes(fault)) => {
+                Self::faults(Code::InvalidChanges, field_errors(fault.errors))
+            }
             ServiceError::SubmittedInFuture => {
                 Self::invalid(vec![FieldError::new("/submitted_at", "must not lie in the future")])
             }
@@ -108,6 +111,9 @@ fn subject(fault: SubjectFault) -> Problem {
         SubjectCode::UnknownIdentity => Code::UnknownIdentity,
         SubjectCode::InvalidIdentity => Code::InvalidIdentity,
     };
-    let errors = fault.errors.into_iter().map(|error| FieldError::new(error.pointer, error.detail)).collect();
-    Problem::faults(code, errors)
+    Problem::faults(code, field_errors(fault.errors))
+}
+
+fn field_errors(errors: Vec<SubjectError>) -> Vec<FieldError> {
+    errors.into_iter().map(|error| FieldError::new(error.pointer, error.detail)).collect()
 }

@@ -8,10 +8,10 @@ use super::{
     body::Fields,
     call::{Answer, Call, Page, json},
     page::Paging,
-    requests::{kind, subject},
+    requests::{changes, kind, subject},
 };
 use crate::{
-    domain::{audit::timestamp, compiled::CompiledPlan},
+    domain::{audit::timestamp, compiled::CompiledPlan, request::Kind},
     service::{
         catalogue::{self, Offered, Version},
         error::ServiceError,
@@ -40,6 +40,8 @@ pub struct PlanBody {
 struct StepsBody {
     erasure: Vec<PlanStep>,
     export: Vec<PlanStep>,
+    /// Tables whose columns may be corrected, or that hold copies of such.
+    rectification: Vec<PlanStep>,
 }
 
 /// One table with one action.
@@ -70,6 +72,9 @@ pub struct PreviewRequest {
     kind: String,
     #[schema(example = json!({ "email": "jane@example.com" }))]
     subject: std::collections::BTreeMap<String, serde_json::Value>,
+    /// Of a rectification: what it would change. Without it every table is counted whose columns may be corrected.
+    #[schema(example = json!({ "shop.users": { "phone": "+49 30 123" } }))]
+    changes: Option<std::collections::BTreeMap<String, serde_json::Value>>,
 }
 
 /// What a request would touch.
@@ -158,6 +163,7 @@ pub async fn version(call: Call) -> Answer {
 pub async fn preview(mut call: Call) -> Answer {
     let mut fields = Fields::of(call.json().await?)?;
     let (kind, subject) = (kind(&mut fields), subject(&mut fields));
+    let changes = (kind == Kind::Rectification && fields.has("changes")).then(|| changes(&mut fields));
     fields.end()?;
     let name = call.path("plan")?;
     let preview = call
@@ -166,7 +172,7 @@ pub async fn preview(mut call: Call) -> Answer {
                 ServiceError::UnknownPlan => ServiceError::NotFound,
                 other => other,
             })?;
-            Ok(previews::preview(&service, &registered, kind, &subject).await?)
+            Ok(previews::preview(&service, &registered, kind, &subject, changes.as_ref()).await?)
         })
         .await?;
     Ok(json(StatusCode::OK, &preview_body(kind.as_str(), preview)))
@@ -224,6 +230,7 @@ fn registered_body(version: Version) -> PlanBody {
         steps: Some(StepsBody {
             erasure: plan.erasure.iter().map(step).collect(),
             export: plan.export.iter().map(step).collect(),
+            rectification: plan.rectification.iter().map(step).collect(),
         }),
     }
 }

@@ -46,6 +46,7 @@ codes! {
     UnknownPlan = UNPROCESSABLE_ENTITY "unknown_plan" "No such plan is registered";
     UnknownIdentity = UNPROCESSABLE_ENTITY "unknown_identity" "The plan does not know this identity";
     InvalidIdentity = UNPROCESSABLE_ENTITY "invalid_identity" "The value does not fit the identity's column";
+    InvalidChanges = UNPROCESSABLE_ENTITY "invalid_changes" "The plan or a column does not allow these changes";
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" "The key was used with another body";
     Unauthenticated = UNAUTHORIZED "unauthenticated" "A valid bearer token is needed";
     Forbidden = FORBIDDEN "forbidden" "The token's roles do not allow this";

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         audit::NewEvent,
         compiled::{CompiledPlan, Step},
-        request::{Cancelled, Confidential, Request, State, WithReason},
+        request::{Cancelled, Confidential, Places, Request, State, WithReason},
     },
     store::{NewSecrets, Tx},
 };
@@ -51,7 +51,7 @@ async fn cancel_in(
     let mut request = tx.lock_request(id).await?.ok_or(ServiceError::NotFound)?;
     let status = request.status();
     let cancelled = request.cancel(&reader.sub, with_reason, service.clock.now())?;
-    if request.touched && plan.is_none_or(|plan| plan.rest_needs_sealed_keys(&request.steps)) {
+    if request.touched && plan.is_none_or(|plan| plan.rest_needs_sealed_keys(request.kind, &request.steps)) {
         return Err(ServiceError::MustBeFinished(status));
     }
     if let Cancelled::AtOnce(event) = cancelled {
@@ -114,7 +114,7 @@ async fn retry_in(
             &newer.refs
         }
         None => {
-            if had_ended && let Some(open) = tx.reopen(&request, &known.refs).await? {
+            if had_ended && let Some(open) = tx.reopen(&request, &known.places(&service.vault)).await? {
                 return Err(ServiceError::Duplicate(Some(open)));
             }
             &known.refs
@@ -130,9 +130,10 @@ pub(super) struct Newer {
     plan: Arc<CompiledPlan>,
     steps: Arc<[Step]>,
     refs: Refs,
+    places: Places,
 }
 
-/// The plan's current version where the request has touched nothing and its subject fits it.
+/// The plan's current version where the request has touched nothing and what it asks for fits it.
 pub(super) fn newer_version(service: &Service, request: &Request, known: &Reading) -> Option<Newer> {
     let Some(Availability::Registered(current)) = service.plans.current(&request.plan) else { return None };
     if request.touched || current.compiled.version == request.plan_version {
@@ -140,8 +141,9 @@ pub(super) fn newer_version(service: &Service, request: &Request, known: &Readin
     }
     let given = known.confidential.as_ref()?;
     let refs = given_refs(service, &current.compiled, &given.subject).ok()?;
-    let steps = given.steps(&current.compiled, request.kind);
-    Some(Newer { plan: current.compiled, steps, refs })
+    let places = given.places(&service.vault, &refs);
+    let steps = given.steps(&current.compiled, request.kind).ok()?;
+    Some(Newer { plan: current.compiled, steps, refs, places })
 }
 
 /// Gives a request the plan's current version and its subject's refs under that; the event that tells of it gets both
@@ -149,7 +151,7 @@ pub(super) fn newer_version(service: &Service, request: &Request, known: &Readin
 pub(super) async fn repin(
     tx: &mut Tx,
     request: &mut Request,
-    Newer { plan, steps, refs }: &Newer,
+    Newer { plan, steps, refs, places }: &Newer,
     event: &mut NewEvent,
 ) -> Result<(), ServiceError> {
     if let Some(details) = event.details.as_object_mut() {
@@ -160,10 +162,10 @@ pub(super) async fn repin(
     tx.delete_keys(request.id, "").await?;
     // Those of the version before may be of other columns.
     tx.forget_refs(request.id).await?;
-    if let Some(open) = tx.reopen(request, refs).await? {
+    if let Some(open) = tx.reopen(request, places).await? {
         return Err(ServiceError::Duplicate(Some(open)));
     }
-    Ok(tx.add_refs(request, refs).await?)
+    Ok(tx.add_refs(request.id, refs).await?)
 }
 
 /// Free text that belongs to a change. It is sealed with the request: no event holds free text.

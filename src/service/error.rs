@@ -7,6 +7,7 @@ use crate::{
     domain::{
         compile::subject::SubjectFault,
         hold::CannotEnd,
+        rectification::ChangesFault,
         request::{InvalidState, Refusal, Status},
     },
     store::StoreError,
@@ -26,6 +27,9 @@ pub enum ServiceError {
     NeverCompiled,
     #[error(transparent)]
     Subject(#[from] SubjectFault),
+    /// Of a rectification.
+    #[error(transparent)]
+    Changes(#[from] ChangesFault),
     #[error("submitted_at lies in the future")]
     SubmittedInFuture,
     #[error("the idempotency key was used with another body")]
@@ -43,7 +47,9 @@ pub enum ServiceError {
         "the plan has changed since that preview, to {current}: look at a new one and approve what it shows"
     )]
     PlanChanged { current: String },
-    #[error("the subject does not fit the plan's current version: deny the request, or correct the plan")]
+    #[error(
+        "the subject, or what it asks for, does not fit the plan's current version: deny the request, or correct the plan"
+    )]
     SubjectDoesNotFit,
     /// Its keys would be destroyed, and the rest could never be found again.
     #[error("what is left of it can no longer be found without its sealed keys, so it must be finished")]

@@ -16,6 +16,7 @@ use crate::{
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Step},
         key::{Key, Tuple},
+        rectification::Changes,
         request::{
             Answering, Confidential, ExportOptions, IdentityCheck, Kind, Request, State, StepState, Subject,
         },
@@ -39,6 +40,8 @@ pub struct Submission {
     pub identity_check: Option<IdentityCheck>,
     /// Of an export; otherwise `None`.
     pub export: Option<ExportOptions>,
+    /// Of a rectification; otherwise `None`.
+    pub changes: Option<Changes>,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -76,8 +79,10 @@ pub async fn submit(
         denial_text: None,
         extension_reason: None,
         export: submission.export.clone(),
+        changes: submission.changes.clone(),
     };
-    let steps = confidential.steps(plan, submission.kind);
+    let steps = confidential.steps(plan, submission.kind)?;
+    let places = confidential.places(&service.vault, &refs);
     let mut request = new_request(service, reader, plan, &steps, &submission)?;
     let secrets = seal(service, &confidential)?;
     let details =
@@ -87,7 +92,7 @@ pub async fn submit(
     let key = idempotency.map(|given| (given.key.as_str(), given.fingerprint.as_str()));
 
     let mut tx = service.store.begin().await?;
-    match tx.insert_request(&mut request, vec![created], &secrets, key, &refs).await? {
+    match tx.insert_request(&mut request, vec![created], &secrets, key, &refs, &places).await? {
         Inserted::Ok => tx.commit().await?,
         Inserted::Duplicate(open) => {
             tx.rollback().await?;

@@ -14,6 +14,7 @@ use crate::{
         compile::subject::{SubjectFault, check_subject},
         compiled::{CompiledPlan, Step},
         key::{Key, Tuple},
+        rectification::{Changes, ChangesFault, bind},
         request::{Kind, Subject},
     },
 };
@@ -44,11 +45,13 @@ pub struct PreviewStep {
 pub enum PreviewError {
     #[error(transparent)]
     Subject(#[from] SubjectFault),
+    #[error(transparent)]
+    Changes(#[from] ChangesFault),
     #[error("connection {connection}: {error}")]
     Connection { connection: String, error: ConnectorError },
 }
 
-/// Resolves the person and counts every step of a registered plan.
+/// Resolves the person and counts every step of a registered plan; `changes` narrow those of a rectification.
 ///
 /// # Errors
 /// When the subject does not fit the plan, or a connection cannot be asked.
@@ -57,8 +60,9 @@ pub async fn preview(
     registered: &Registered,
     kind: Kind,
     subject: &Subject,
+    changes: Option<&Changes>,
 ) -> Result<Preview, PreviewError> {
-    look_ahead(&service.connectors, &registered.compiled, kind, subject).await
+    look_ahead(&service.connectors, &registered.compiled, kind, subject, changes).await
 }
 
 /// [`preview`] for a plan that need not be registered: the command line works without a store.
@@ -70,9 +74,14 @@ pub async fn look_ahead(
     plan: &CompiledPlan,
     kind: Kind,
     subject: &Subject,
+    changes: Option<&Changes>,
 ) -> Result<Preview, PreviewError> {
     let until = Instant::now() + LIMIT;
     let given = check_subject(plan, subject)?;
+    let planned = match changes {
+        Some(changes) => bind(plan, changes)?,
+        None => plan.steps(kind).clone(),
+    };
     let mut warnings = Vec::new();
     let tuple = match timeout(LIMIT, resolve(connectors, plan, &given, &mut warnings)).await {
         Ok(resolved) => resolved?,
@@ -80,7 +89,7 @@ pub async fn look_ahead(
     };
     let keys = Keys { root: Arc::new(tuple), ..Keys::default() };
     let mut steps = Vec::new();
-    for step in plan.steps(kind).iter() {
+    for step in planned.iter() {
         let matched = count(connectors, step, &keys, until, &mut warnings).await?;
         steps.push(PreviewStep {
             name: step.name.clone(),

@@ -9,7 +9,8 @@ use super::{Service, error::ServiceError};
 use crate::{
     domain::{
         audit::Event,
-        request::{Confidential, InvalidState, Kind, Request, letter},
+        request::{Confidential, InvalidState, Kind, Places, Request, letter},
+        vault::Vault,
     },
     store::{Counts, Package, Page, RequestFilter, Whole},
 };
@@ -58,6 +59,14 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Where it stands among the open requests.
+    pub(super) fn places(&self, vault: &Vault) -> Places {
+        match &self.confidential {
+            Some(confidential) => confidential.places(vault, &self.refs),
+            None => Places::new(self.refs.iter().map(|(_, pseudonym)| pseudonym.clone())),
+        }
+    }
+
     /// Of a request that was just made: nothing has to be read again.
     #[must_use]
     pub fn of_new(request: Request, confidential: Confidential, mut refs: Vec<(String, String)>) -> Self {

@@ -55,7 +55,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    request_refs (request_id, identity) {
+    request_refs (request_id, identity, pseudonym) {
         request_id -> Text,
         identity -> Text,
         #[sql_name = "ref"]
@@ -64,11 +64,10 @@ diesel::table! {
 }
 
 diesel::table! {
-    open_requests (kind, plan, pseudonym) {
+    open_requests (kind, plan, place) {
         kind -> Text,
         plan -> Text,
-        #[sql_name = "ref"]
-        pseudonym -> Text,
+        place -> Text,
         request_id -> Text,
     }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::domain::{
     audit::{ChainHead, Event, NewEvent},
     clock::Clock,
-    request::{Request, Status},
+    request::{Places, Request, Status},
 };
 
 /// Chains events and moves the head.
@@ -88,13 +88,13 @@ pub(super) async fn open(
     conn: &Conn,
     request: &Request,
     id: &str,
-    refs: &[&str],
+    places: &Places,
 ) -> Result<usize, StoreError> {
-    Ok(each!(conn, refs, |pseudonym| {
+    Ok(each!(conn, places.all(), |place| {
         let row = (
             open_requests::kind.eq(request.kind.as_str()),
             open_requests::plan.eq(&request.plan),
-            open_requests::pseudonym.eq(*pseudonym),
+            open_requests::place.eq(place),
             open_requests::request_id.eq(id),
         );
         diesel::insert_into(open_requests::table).values(row).on_conflict_do_nothing()

@@ -12,9 +12,11 @@ use super::{
     rows::{RequestRow, uuid},
     schema::{idempotency_keys, open_requests, request_secrets, requests},
     statements::{chain, close, insert_events, open, put_refs},
-    tx::sorted,
 };
-use crate::domain::{audit::NewEvent, request::Request};
+use crate::domain::{
+    audit::NewEvent,
+    request::{Places, Request},
+};
 
 /// What is sealed with a new request.
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ pub struct NewSecrets {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
     Ok,
-    /// This request of the same kind, plan and person is open.
+    /// This request of the same kind and plan, at the same place, is open.
     Duplicate(Uuid),
     /// The key was used by this principal before: see [`find_idempotent`](super::Store::find_idempotent).
     IdempotencyConflict,
@@ -37,7 +39,8 @@ pub enum Inserted {
 
 impl Tx {
     /// Inserts a request with its first events, in one round trip. The idempotency key is checked before duplicates.
-    /// `idempotency` is the key and the body's fingerprint; `given_refs` are identities and pseudonyms.
+    /// `idempotency` is the key and the body's fingerprint; `given_refs` are identities and pseudonyms, `places` what
+    /// follows from them.
     ///
     /// # Errors
     /// `Internal` when the request's id exists.
@@ -48,12 +51,12 @@ impl Tx {
         secrets: &NewSecrets,
         idempotency: Option<(&str, &str)>,
         given_refs: &[(String, String)],
+        places: &Places,
     ) -> Result<Inserted, StoreError> {
         let announcement = Announcement::of(&self.endpoints, self.clock, request, &events);
         let events = chain(self.clock, &request.stream(), &mut request.head, events)?;
         let (id, request) = (request.id.to_string(), &*request);
         let row = RequestRow::of(request)?;
-        let places = sorted(given_refs);
         let sealed = (
             request_secrets::request_id.eq(&id),
             request_secrets::wrapped_key.eq(&secrets.wrapped_key),
@@ -71,7 +74,7 @@ impl Tx {
         let (_, is_first, taken, ..) = try_join!(
             conn.start(start),
             take_idempotency_key(conn, request, &id, idempotency),
-            open(conn, request, &id, &places),
+            open(conn, request, &id, places),
             insert_request,
             insert_secrets,
             put_refs(conn, &id, given_refs),
@@ -81,7 +84,7 @@ impl Tx {
         if !is_first {
             return Ok(Inserted::IdempotencyConflict);
         }
-        let other = if taken == places.len() { None } else { self.reopen(request, given_refs).await? };
+        let other = if taken == places.all().len() { None } else { self.reopen(request, places).await? };
         Ok(other.map_or(Inserted::Ok, Inserted::Duplicate))
     }
 
@@ -109,33 +112,28 @@ impl Tx {
         Ok(())
     }
 
-    /// Makes a request the open one of its kind, plan and person; `Some` is the other request that is it already,
-    /// and then nothing was taken. Needed again when a `retry` opens a request that had ended.
+    /// Makes a request the open one of its kind and plan at its places; `Some` is the other request that is it
+    /// already, and then nothing was taken. Needed again when a `retry` opens a request that had ended.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn reopen(
-        &mut self,
-        request: &Request,
-        refs: &[(String, String)],
-    ) -> Result<Option<Uuid>, StoreError> {
+    pub async fn reopen(&mut self, request: &Request, places: &Places) -> Result<Option<Uuid>, StoreError> {
         let id = request.id.to_string();
-        let refs = sorted(refs);
         loop {
-            if open(self.conn().await?, request, &id, &refs).await? == refs.len() {
+            if open(self.conn().await?, request, &id, places).await? == places.all().len() {
                 return Ok(None);
             }
             let taken = open_requests::table
                 .filter(open_requests::kind.eq(request.kind.as_str()))
                 .filter(open_requests::plan.eq(&request.plan))
-                .filter(open_requests::pseudonym.eq_any(&refs));
+                .filter(open_requests::place.eq_any(places.all()));
             let taken = taken.select(open_requests::request_id);
             let holders: Vec<String> = on!(self.conn().await?, |c| taken.load(c).await)?;
             if let Some(other) = holders.iter().find(|holder| **holder != id) {
                 close(self.conn().await?, &id).await?;
                 return Ok(Some(uuid(other)?));
             }
-            if holders.len() == refs.len() {
+            if holders.len() == places.all().len() {
                 return Ok(None);
             }
             // The other one ended between the two statements: take its place.

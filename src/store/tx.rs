@@ -23,7 +23,7 @@ use super::{
 use crate::domain::{
     audit::{ChainHead, NewEvent},
     clock::Clock,
-    request::Request,
+    request::{Places, Request},
 };
 
 /// A write transaction. Dropping it, also by cancelling the future that owns it, takes back what it did.
@@ -135,6 +135,7 @@ impl Tx {
         request: &Request,
         refs: &[(String, String)],
         sealed: &[(String, Vec<u8>)],
+        places: &Places,
     ) -> Result<Taken, StoreError> {
         let id = request.id.to_string();
         let pseudonyms = sorted(refs);
@@ -145,7 +146,9 @@ impl Tx {
             exclude_placements(conn),
             lock(conn, &id, &pseudonyms),
             put_refs(conn, &id, refs),
-            open(conn, request, &id, &pseudonyms),
+            // Another open request of the same person, given by another identity, keeps its place: the two run one
+            // after the other.
+            open(conn, request, &id, places),
             put_keys(conn, &id, sealed),
             hold_on(conn, clock, request, &pseudonyms)
         )?;
@@ -269,18 +272,12 @@ impl Tx {
         Ok(saved)
     }
 
-    /// Records pseudonyms that became known; with them the request is also found as an open one.
+    /// Records pseudonyms that became known.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn add_refs(&mut self, request: &Request, refs: &[(String, String)]) -> Result<(), StoreError> {
-        let id = request.id.to_string();
-        let refs_in_order = sorted(refs);
-        let conn = &*self.conn().await?;
-        // Another open request of the same person, given by another identity, keeps its place: the two run one
-        // after the other.
-        try_join!(put_refs(conn, &id, refs), open(conn, request, &id, &refs_in_order))?;
-        Ok(())
+    pub async fn add_refs(&mut self, id: Uuid, refs: &[(String, String)]) -> Result<(), StoreError> {
+        put_refs(self.conn().await?, &id.to_string(), refs).await
     }
 
     /// Forgets what is known of the person, with the locks and the place among the open requests that hang on it.

@@ -5,6 +5,8 @@ mod holds;
 mod identity;
 mod keys;
 mod masks;
+mod rectification;
+mod rectification_types;
 mod resume;
 mod steps;
 

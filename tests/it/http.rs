@@ -9,6 +9,7 @@ mod holds;
 mod lists;
 mod protocol;
 mod reading;
+mod rectifying;
 mod rights;
 mod submitting;
 mod tokens;

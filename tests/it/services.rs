@@ -71,7 +71,7 @@ fn plan() -> CompiledPlan {
 fn target(email: &str) -> Target {
     let plan = plan();
     let keys = Keys { root: Arc::new(vec![Some(Key::Text(email.to_owned()))]), ..Keys::default() };
-    let mut found = targets(&plan.rectify_calls[0].rows.any_of[0], &keys).unwrap();
+    let mut found = targets(&plan.rectification[0].rows.any_of[0], &keys).unwrap();
     assert_eq!(found.len(), 1);
     found.remove(0)
 }
@@ -128,7 +128,7 @@ async fn changed_fields_are_sent_and_read_back() {
     let service = mailer.service();
     let mut session = Session::new(&service);
     let plan = plan();
-    let resource = plan.rectify_calls[0].resource().unwrap();
+    let resource = plan.rectification[0].resource().unwrap();
     let ResourceAct::Rectify { call, .. } = &resource.act else { panic!() };
     let lookup = resource.lookup.as_ref().unwrap();
     let new = fields(json!({ "name": "Jane", "phone": null }));
@@ -178,7 +178,7 @@ async fn a_key_of_dots_is_never_called_for() {
 #[test]
 fn what_leads_to_nobody_is_no_target() {
     let plan = plan();
-    let rows = &plan.rectify_calls[0].rows;
+    let rows = &plan.rectification[0].rows;
     for root in [vec![None], vec![Some(Key::Text(String::new()))]] {
         let keys = Keys { root: Arc::new(root), ..Keys::default() };
         assert_eq!(targets(&rows.any_of[0], &keys).unwrap(), []);

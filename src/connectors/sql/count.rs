@@ -1,6 +1,8 @@
 //! Counts: several in one round trip, one row each.
 
-use super::{context::Context, dialect::internal, fragment::Fragment, mask, predicate, session::Session};
+use super::{
+    context::Context, dialect::internal, fragment::Fragment, mask, predicate, rectify, session::Session,
+};
 use crate::{
     connectors::{ConnectorError, Count, CountOf},
     domain::compiled::{Action, Reference, Rows},
@@ -69,6 +71,10 @@ pub(super) fn remaining(
                 matched.then(" AND ").and(unreferenced(context, rows, reference))
             })
         }
+        Action::Rectify(rectification) => match rectify::not_yet(context, rows, rectification) {
+            Some(not_yet) => matched.then(" AND ").and(not_yet),
+            None => matched,
+        },
         Action::Delete | Action::Unlink { .. } | Action::Keep | Action::Export(_) | Action::Http(_) => {
             matched
         }

@@ -114,7 +114,7 @@ fn mysql(message: &str) -> Option<Sorted> {
 }
 
 fn sqlite(message: &str) -> Option<Sorted> {
-    const TEXTS: [(&str, Sorted); 13] = [
+    const TEXTS: [(&str, Sorted); 14] = [
         ("database is locked", LOCKED),
         ("database table is locked", LOCKED),
         ("interrupted", SLOW),
@@ -124,6 +124,8 @@ fn sqlite(message: &str) -> Option<Sorted> {
         ("has no column named", CHANGED),
         ("database schema has changed", CHANGED),
         ("constraint failed", CONSTRAINT),
+        // Into a column of a STRICT table.
+        ("cannot store", CONSTRAINT),
         ("unable to open database file", LOST),
         ("disk I/O error", LOST),
         ("attempt to write a readonly database", CHANGED),

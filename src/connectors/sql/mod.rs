@@ -15,6 +15,7 @@ mod facts;
 mod fragment;
 mod mask;
 mod predicate;
+mod rectify;
 mod recursive;
 mod resolve;
 mod rounds;

@@ -94,7 +94,7 @@ fn in_one_round(action: &Action) -> bool {
 
 /// True where a row that was worked on is still there, and could match again.
 fn keeps_rows(action: &Action) -> bool {
-    matches!(action, Action::Mask(_) | Action::Unlink { .. })
+    matches!(action, Action::Mask(_) | Action::Unlink { .. } | Action::Rectify(_))
 }
 
 /// How many rows there are to work on.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{count, facts::Facts, session::Session, walk};
+use super::{context::Context, count, facts::Facts, rectify, session::Session, walk};
 use crate::connectors::{Batch, ConnectorError, Count, Cursor, NO_LIMIT, Tx, Work};
 
 /// PostgreSQL writes its log in order: the commit that is waited for makes all before it durable. So a walk waits for
@@ -61,6 +61,11 @@ impl Tx for SqlTx {
     async fn batches(&mut self, works: &[Work<'_>]) -> Result<Vec<Batch>, ConnectorError> {
         self.durable = Some(Durable::Now);
         walk::at_once_each(&mut self.session, &self.facts, works).await
+    }
+
+    async fn trial(&mut self, work: &Work<'_>) -> Result<(), ConnectorError> {
+        let context = Context::new(self.session.dialect(), &self.facts, work.keys);
+        rectify::trial(&mut self.session, context, work).await
     }
 
     async fn count(&mut self, counts: &[Count<'_>]) -> Result<Vec<u64>, ConnectorError> {

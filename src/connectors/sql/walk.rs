@@ -13,7 +13,7 @@ use super::{
     dialect::{Dialect, internal},
     facts::Facts,
     fragment::Fragment,
-    mask, predicate, recursive, rounds,
+    mask, predicate, rectify, recursive, rounds,
     session::Session,
 };
 use crate::{
@@ -144,9 +144,12 @@ fn is_one_statement(work: &Work<'_>) -> bool {
         && match work.action {
             Action::Mask(mask) => !mask::is_computed(mask),
             Action::DeleteIfUnreferenced { .. } => false,
-            Action::Delete | Action::Unlink { .. } | Action::Keep | Action::Export(_) | Action::Http(_) => {
-                true
-            }
+            Action::Delete
+            | Action::Unlink { .. }
+            | Action::Keep
+            | Action::Export(_)
+            | Action::Http(_)
+            | Action::Rectify(_) => true,
         }
 }
 
@@ -191,7 +194,10 @@ pub(super) fn changing(
         }
         Action::Unlink { columns } => Ok(updating(unlinking(context, work.rows, columns)?)),
         Action::Mask(mask) => Ok(updating(mask::assignments(context, work.rows, mask)?)),
-        Action::Keep | Action::Export(_) | Action::Http(_) => {
+        Action::Rectify(rectification) if rectification.is_bound() => {
+            Ok(updating(rectify::assignments(context, rectification)))
+        }
+        Action::Keep | Action::Export(_) | Action::Http(_) | Action::Rectify(_) => {
             Err(internal("rows that stay as they are are not worked on"))
         }
     }

@@ -28,13 +28,6 @@ pub(super) fn check(model: &Model<'_>, faults: &mut Reader) {
             Some(Export::None | Export::Call(_)) | None => {}
         }
         check_columns(entry, table, &entry.entry.rectify, "rectify", faults);
-        for column in &entry.entry.rectify {
-            if table.column(&column.value).is_some_and(|known| known.generated) {
-                let problem =
-                    format!("`rectify` of `{}` names `{}`, which is generated", entry.name, column.value);
-                faults.error(column.line, problem, "leave it out: the database computes it");
-            }
-        }
     }
 }
 

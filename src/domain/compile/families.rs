@@ -80,7 +80,11 @@ fn comparable(a: &Column, b: &Column, crosses: bool) -> bool {
 
 /// The canonical text of a value that a person wrote for a column, or why it cannot be one. The reason never
 /// quotes the value.
-pub(super) fn canonical_text(text: &str, column: &KeyColumn, is_main_schema: bool) -> Result<String, String> {
+pub(in crate::domain) fn canonical_text(
+    text: &str,
+    column: &KeyColumn,
+    is_main_schema: bool,
+) -> Result<String, String> {
     if text.contains('\0') {
         return Err("it holds a NUL character".to_owned());
     }

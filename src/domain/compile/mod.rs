@@ -24,6 +24,7 @@ mod paths;
 mod placeholders;
 mod pointers;
 mod reads;
+mod rectify;
 mod resolve;
 mod resources;
 mod rows;
@@ -34,6 +35,7 @@ mod tests;
 mod version;
 
 pub use exports::is_credential;
+pub(super) use families::canonical_text;
 pub use subject::{SubjectCode, SubjectError, SubjectFault, check_subject, subject_refs};
 
 /// A plan that fits the live schemas, and what is worth a look nevertheless.
@@ -66,6 +68,7 @@ fn run(plan: &PlanFile, catalogs: &BTreeMap<String, Catalog>, faults: &mut Reade
     tables::check(&model, faults);
     masks::check(&model, faults);
     exports::check(&model, faults);
+    rectify::check(&model, faults);
     families::check(&model, faults);
     pointers::check(&model, faults);
     if !model.complete {

@@ -9,7 +9,7 @@ use super::{
     paths::Paths,
     pointers,
     reads::{self, Read},
-    resources, version,
+    rectify, resources, version,
 };
 use crate::domain::{
     compiled::{
@@ -28,9 +28,7 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
     let key: Vec<usize> = model.root.key.iter().map(|column| builder.root_column(column)).collect();
     let erasure: Vec<Step> = (0..order.steps.len()).map(|index| builder.step(index)).collect();
     let export: Vec<Step> = (0..model.entries.len()).filter_map(|id| builder.export(id)).collect();
-    let rectify_calls: Vec<Step> = (0..model.entries.len())
-        .filter_map(|id| resources::rectify(&model.entries[id]).map(|action| builder.at_service(id, action)))
-        .collect();
+    let rectification = rectify::steps(&mut builder, paths);
     let must_be_unshared = builder.must_be_unshared();
     let place = &model.tables[model.root.table];
     let mut plan = CompiledPlan {
@@ -48,7 +46,7 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
         key_sets: builder.key_sets,
         erasure: erasure.into(),
         export: export.into(),
-        rectify_calls: rectify_calls.into(),
+        rectification: rectification.into(),
         about: model.plan.about.clone(),
         connections: Vec::new(),
     };
@@ -65,7 +63,7 @@ fn connections(model: &Model<'_>, plan: &CompiledPlan) -> Vec<String> {
                 .erasure
                 .iter()
                 .chain(&*plan.export)
-                .chain(&*plan.rectify_calls)
+                .chain(&*plan.rectification)
                 .any(|step| step.connection == name)
             || plan.key_sets.iter().any(|set| set.connection == name)
     };
@@ -83,8 +81,8 @@ fn export_columns(export: &Export) -> Option<ExportColumns> {
     }
 }
 
-struct Builder<'m, 'a> {
-    model: &'m Model<'a>,
+pub(super) struct Builder<'m, 'a> {
+    pub(super) model: &'m Model<'a>,
     order: &'m Order,
     reads: Vec<Vec<Read>>,
     root_columns: Vec<KeyColumn>,
@@ -177,7 +175,7 @@ impl Builder<'_, '_> {
     }
 
     /// A step at an HTTP service, where no other entry takes anything from this one.
-    fn at_service(&mut self, id: EntryId, action: Action) -> Step {
+    pub(super) fn at_service(&mut self, id: EntryId, action: Action) -> Step {
         Step {
             name: self.model.entries[id].name.clone(),
             connection: self.model.table_of(id).connection.to_owned(),
@@ -190,12 +188,12 @@ impl Builder<'_, '_> {
         }
     }
 
-    fn bare_all(&mut self, ids: &[EntryId]) -> Vec<Rows> {
+    pub(super) fn bare_all(&mut self, ids: &[EntryId]) -> Vec<Rows> {
         ids.iter().map(|&id| self.bare(id)).collect()
     }
 
     /// The rows that an entry names, whoever takes them.
-    fn bare(&mut self, id: EntryId) -> Rows {
+    pub(super) fn bare(&mut self, id: EntryId) -> Rows {
         let model = self.model;
         let entry = &model.entries[id];
         let table = model.tables[entry.table].table;

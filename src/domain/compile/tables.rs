@@ -1,6 +1,9 @@
 //! What stands on each table by itself: its kind, what could make a count lie, rights, triggers, indexes.
 
-use super::model::{EntryId, Model, PlanTable};
+use super::{
+    model::{EntryId, Model, PlanTable},
+    rectify,
+};
 use crate::domain::{
     document::Reader,
     plan::Erase,
@@ -39,6 +42,7 @@ pub(super) fn check(model: &Model<'_>, faults: &mut Reader) {
 
 fn writes(model: &Model<'_>, id: EntryId) -> bool {
     !matches!(model.entries[id].erase(), Erase::Keep(_) | Erase::None(_))
+        || !model.entries[id].entry.rectify.is_empty()
 }
 
 fn check_kind(table: &PlanTable<'_>, line: usize, faults: &mut Reader) {
@@ -95,7 +99,9 @@ fn check_rights(model: &Model<'_>, table: &PlanTable<'_>, line: usize, faults: &
         missing.push("DELETE".to_owned());
     }
     if !rights.update {
+        let rectified = table.entries.iter().flat_map(|&id| rectify::written(model, id));
         let mut columns: Vec<&str> = entries().flat_map(|entry| entry.overwritten()).collect();
+        columns.extend(rectified.map(|column| column.name.as_str()));
         columns.retain(|column| !rights.update_columns.iter().any(|granted| granted == column));
         columns.sort_unstable();
         columns.dedup();

@@ -1,6 +1,7 @@
 mod catalog;
 mod orders;
 mod property;
+mod rectifications;
 mod refusals;
 mod resources;
 mod selections;

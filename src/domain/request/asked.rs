@@ -5,7 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Confidential, Kind};
-use crate::domain::compiled::{Action, CompiledPlan, Exported, Resource, ResourceAct, Step};
+use crate::domain::{
+    compiled::{Action, CompiledPlan, Exported, Resource, ResourceAct, Step},
+    rectification::{self, ChangesFault},
+    vault::Vault,
+};
 
 /// How an export is to be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,18 +74,61 @@ impl CompiledPlan {
         match kind {
             Kind::Erasure => &self.erasure,
             Kind::Export => &self.export,
+            Kind::Rectification => &self.rectification,
         }
     }
 }
 
 impl Confidential {
     /// The steps of a request that asks for this, in the order of execution.
-    #[must_use]
-    pub fn steps(&self, plan: &CompiledPlan, kind: Kind) -> Arc<[Step]> {
-        match (kind, self.export.as_ref().map(|options| options.right)) {
-            (Kind::Export, Some(Right::Portability)) => portable(&plan.export),
-            _ => plan.steps(kind).clone(),
+    ///
+    /// # Errors
+    /// For changes that do not fit the plan.
+    pub fn steps(&self, plan: &CompiledPlan, kind: Kind) -> Result<Arc<[Step]>, ChangesFault> {
+        match (kind, &self.export, &self.changes) {
+            (Kind::Export, Some(options), _) if options.right == Right::Portability => {
+                Ok(portable(&plan.export))
+            }
+            (Kind::Rectification, _, Some(changes)) => rectification::bind(plan, changes),
+            (Kind::Rectification, _, None) => Err(ChangesFault { errors: Vec::new() }),
+            _ => Ok(plan.steps(kind).clone()),
         }
+    }
+}
+
+/// Where a request stands among the open ones: another one with one of these is its duplicate. Each once, and in the
+/// same order everywhere, so that two requests with the same two do not wait for each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places(Vec<String>);
+
+impl Places {
+    #[must_use]
+    pub fn new(places: impl IntoIterator<Item = String>) -> Self {
+        let mut places: Vec<String> = places.into_iter().collect();
+        places.sort_unstable();
+        places.dedup();
+        Self(places)
+    }
+
+    #[must_use]
+    pub fn all(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl Confidential {
+    /// By the person's pseudonyms; of a rectification together with what changes, since each of other changes is a
+    /// request of its own.
+    #[must_use]
+    pub fn places(&self, vault: &Vault, refs: &[(String, String)]) -> Places {
+        let place = |(_, pseudonym): &(String, String)| match &self.changes {
+            Some(changes) => {
+                let canonical = serde_json_canonicalizer::to_vec(&(pseudonym, changes));
+                vault.fingerprint(&canonical.unwrap_or_default())
+            }
+            None => pseudonym.clone(),
+        };
+        Places::new(refs.iter().map(place))
     }
 }
 

@@ -10,6 +10,8 @@ const REMEDIES: &str = "If you disagree, you may lodge a complaint with a superv
     you live or work or where you think your rights were infringed (Article 77 GDPR). You also have the right to an \
     effective judicial remedy (Article 79 GDPR).";
 
+const RECIPIENTS: &str = "We tell those to whom we have disclosed these data of the correction, unless that proves \
+    impossible or takes a disproportionate effort. If you ask us, we tell you who they are (Article 19 GDPR).";
 /// GDPR Art. 15(1)(e), (f).
 const RIGHTS: &str = "You may ask us to correct or to erase these data or to restrict their processing, and you may \
     object to it (Articles 16 to 21 GDPR). You may lodge a complaint with a supervisory authority (Article 77 GDPR).";
@@ -53,6 +55,9 @@ pub fn draft(request: &Request, confidential: Option<&Confidential>) -> Option<S
     if !kept.is_empty() {
         paragraphs.push(format!("What we keep, and why:\n{}", kept.join("\n")));
     }
+    if request.kind == Kind::Rectification && !done.is_empty() {
+        paragraphs.push(RECIPIENTS.to_owned());
+    }
     if !is_served || !kept.is_empty() {
         paragraphs.push(REMEDIES.to_owned());
     } else if request.kind == Kind::Export {
@@ -82,6 +87,7 @@ fn asked(request: &Request, confidential: Option<&Confidential>) -> (&'static st
             ("receive the personal data that you provided to us", "Article 20")
         }
         (Kind::Export, _) => ("receive a copy of your personal data", "Article 15"),
+        (Kind::Rectification, _) => ("have your personal data corrected", "Article 16"),
     }
 }
 
@@ -120,6 +126,7 @@ fn done(step: &StepState) -> Option<String> {
     let how = match step.action.as_str() {
         "unlink" => "changed so that they no longer refer to you",
         "mask" => "changed so that they no longer tell who you are",
+        "rectify" => "corrected as you asked",
         "export" => "in the copy that comes with this answer",
         _ => "deleted",
     };
@@ -208,6 +215,7 @@ mod tests {
             reason: None,
             denial_text: Some("You did not answer our call.".to_owned()),
             export: None,
+            changes: None,
             extension_reason: Some("many systems".to_owned()),
         };
         let text = draft(&request, Some(&confidential)).unwrap();

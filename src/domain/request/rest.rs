@@ -1,14 +1,23 @@
 //! Whether the rest of a request could still be found by a later one, without this one's sealed keys. They are
 //! destroyed when it is cancelled, so a request that could not be finished any more must not be cancelled.
 
-use super::{StepState, StepStatus};
+use super::{Kind, StepState, StepStatus};
 use crate::domain::compiled::{Alternative, CompiledPlan, Rows, Source};
 
 impl CompiledPlan {
-    /// True when a step of an erasure that is not finished finds its rows through something that a begun step has removed
-    /// or changed: the root row, or the rows that a key set was read from.
+    /// True when a step that is not finished finds its rows through something that a begun step has removed or changed:
+    /// the root row, or the rows that a key set was read from.
     #[must_use]
-    pub fn rest_needs_sealed_keys(&self, steps: &[StepState]) -> bool {
+    pub fn rest_needs_sealed_keys(&self, kind: Kind, steps: &[StepState]) -> bool {
+        match kind {
+            Kind::Erasure => self.erasure_needs_sealed_keys(steps),
+            // Nothing is changed.
+            Kind::Export => false,
+            Kind::Rectification => self.rectification_needs_sealed_keys(steps),
+        }
+    }
+
+    fn erasure_needs_sealed_keys(&self, steps: &[StepState]) -> bool {
         let begun = |index: usize| steps.get(index).is_some_and(|step| step.batches > 0);
         let root_begun = self.erasure.iter().enumerate().any(|(index, step)| step.is_root && begun(index));
         let lost = Lost {
@@ -18,6 +27,35 @@ impl CompiledPlan {
         self.erasure.iter().zip(steps).any(|(step, state)| {
             let finished = matches!(state.status, StepStatus::Completed | StepStatus::Withheld);
             !finished && !step.is_root && lost.hits(self, &step.rows)
+        })
+    }
+}
+
+impl CompiledPlan {
+    /// True when a step that is not finished finds its rows through a connection in which something was corrected: what
+    /// it finds them by may have been.
+    fn rectification_needs_sealed_keys(&self, steps: &[StepState]) -> bool {
+        let planned = |state: &StepState| self.rectification.iter().find(|step| step.name == state.name);
+        let corrected: Vec<&str> = steps
+            .iter()
+            .filter(|state| state.batches > 0)
+            .filter_map(planned)
+            .map(|step| step.connection.as_str())
+            .collect();
+        steps.iter().any(|state| {
+            let finished = matches!(state.status, StepStatus::Completed | StepStatus::Withheld);
+            !finished && planned(state).is_some_and(|step| self.reads_from(&step.rows, &corrected))
+        })
+    }
+
+    fn reads_from(&self, rows: &Rows, connections: &[&str]) -> bool {
+        rows.any_of.iter().flat_map(Alternative::links).any(|link| match &link.source {
+            Source::Root(_) => connections.contains(&self.root.connection.as_str()),
+            Source::Live(sources) => sources.iter().any(|source| self.reads_from(source, connections)),
+            Source::Keys(set) => self.key_sets.get(*set).is_none_or(|set| {
+                connections.contains(&set.connection.as_str()) || self.reads_from(&set.rows, connections)
+            }),
+            Source::Itself => false,
         })
     }
 }
@@ -113,7 +151,7 @@ mod tests {
             ]
             .into(),
             export: [].into(),
-            rectify_calls: [].into(),
+            rectification: [].into(),
             about: About::default(),
             connections: vec!["shop".to_owned()],
         }
@@ -142,7 +180,11 @@ mod tests {
             ([finished, finished, begun, not_begun], true),
             ([finished, finished, finished, finished], false),
         ] {
-            assert_eq!(plan().rest_needs_sealed_keys(&steps(so_far)), needs_keys, "{so_far:?}");
+            assert_eq!(
+                plan().rest_needs_sealed_keys(Kind::Erasure, &steps(so_far)),
+                needs_keys,
+                "{so_far:?}"
+            );
         }
     }
 }

@@ -115,6 +115,8 @@ pub enum RunCode {
     Internal,
     AttemptsExhausted,
     SubjectAmbiguous,
+    /// A rectification's value that its column can never hold.
+    InvalidChanges,
 }
 
 /// What a failure in a job asks for.
@@ -137,7 +139,7 @@ impl RunCode {
             | Self::SchemaChanged
             | Self::ConstraintViolation => Disposition::Wait,
             Self::RowsRemaining | Self::Internal => Disposition::Retry,
-            Self::AttemptsExhausted | Self::SubjectAmbiguous => Disposition::Fail,
+            Self::AttemptsExhausted | Self::SubjectAmbiguous | Self::InvalidChanges => Disposition::Fail,
         }
     }
 
@@ -152,6 +154,7 @@ impl RunCode {
             Self::Internal => "internal",
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::SubjectAmbiguous => "subject_ambiguous",
+            Self::InvalidChanges => "invalid_changes",
         }
     }
 }

@@ -20,7 +20,10 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    domain::request::{Kind, Subject},
+    domain::{
+        rectification::Changes,
+        request::{Kind, Subject},
+    },
     service::{audit, readings::Reading},
 };
 
@@ -31,7 +34,10 @@ pub const MAX_REASON: usize = 2_000;
 
 /// The kind of request in a body.
 pub fn kind(fields: &mut Fields) -> Kind {
-    fields.word("kind", &Kind::ALL, Kind::as_str).unwrap_or(Kind::Erasure)
+    const SHORT: (&str, Kind) = ("rectify", Kind::Rectification);
+    let mut words = Kind::ALL.map(|kind| (kind.as_str(), kind)).to_vec();
+    words.push(SHORT);
+    fields.word("kind", &words, |(word, _)| word).map_or(Kind::Erasure, |(_, kind)| kind)
 }
 
 /// A request as the answer to what was done with it; `Retry-After: 1` while it is open.
@@ -46,6 +52,11 @@ pub fn answer(call: &Call, status: StatusCode, reading: &Reading) -> HttpRespons
 /// The subject in a body; whether its identities fit is for the plan to say.
 pub fn subject(fields: &mut Fields) -> Subject {
     Subject(fields.object("subject"))
+}
+
+/// What a rectification changes; whether it fits is for the plan to say.
+pub fn changes(fields: &mut Fields) -> Changes {
+    Changes(fields.object("changes"))
 }
 
 /// The pseudonyms of the person that a body of plan and subject names.

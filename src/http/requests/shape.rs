@@ -94,6 +94,8 @@ pub struct RequestItem {
     /// The root identity's pseudonym; null until the person is resolved.
     subject_ref: Option<String>,
     subject_refs: Vec<SubjectRef>,
+    /// Of a rectification; null for auditors.
+    changes: Option<BTreeMap<String, Value>>,
     external_id: Option<String>,
     /// Null for auditors.
     reason: Option<String>,
@@ -250,6 +252,7 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
             .iter()
             .map(|(identity, pseudonym)| SubjectRef { identity: identity.clone(), r#ref: pseudonym.clone() })
             .collect(),
+        changes: confidential.and_then(|confidential| confidential.changes.as_ref()).map(|it| it.0.clone()),
         external_id: request.external_id.clone(),
         reason: confidential.and_then(|confidential| confidential.reason.clone()),
         submitted_at: timestamp(request.submitted_at),

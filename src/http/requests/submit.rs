@@ -2,7 +2,7 @@
 
 use actix_web::http::{StatusCode, header};
 
-use super::{MAX_NAME, MAX_REASON, answer, answering::identity_check, kind, shape, subject};
+use super::{MAX_NAME, MAX_REASON, answer, answering::identity_check, changes, kind, shape, subject};
 use crate::{
     domain::{
         package::Recipient,
@@ -72,6 +72,7 @@ fn parse(mut fields: Fields, idempotency: Option<Idempotency>) -> Result<Submiss
         submitted_at: fields.optional_time("submitted_at"),
         identity_check: fields.optional_part("identity_check", identity_check),
         export: export_options(&mut fields, kind),
+        changes: (kind == Kind::Rectification).then(|| changes(&mut fields)),
         idempotency,
     };
     fields.end()?;

@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
-
 use super::{Run, group::booked, keys, not_configured, recorder::Recorder, trouble::Interrupt};
 use crate::{
     connectors::{
@@ -284,6 +282,7 @@ impl<'a> Visit<'a> {
         if affected == 0 && !had_part {
             return Ok(());
         }
+        let written = self.step.written_columns();
         let mut tx = store.begin().await?;
         if had_part {
             tx.delete_keys(recorder.request.id, part).await?;
@@ -291,7 +290,7 @@ impl<'a> Visit<'a> {
         recorder
             .record_in(tx, move |request, actor, _| {
                 request.progressed();
-                booked(request, position, affected, actor, json!({})).into_iter().collect()
+                booked(request, position, affected, actor, written).into_iter().collect()
             })
             .await?;
         self.run.service.metrics.batches.inc_by(affected);

@@ -135,6 +135,28 @@ pub async fn bind(
     Ok(keys)
 }
 
+/// All keys of every set that a selection is written with, for what is done in one go.
+pub async fn bind_all(run: &Run<'_>, recorder: &Recorder, rows: &Rows) -> Result<Keys, Interrupt> {
+    let mut keys = run.keys();
+    let mut sets = BTreeSet::new();
+    collect_sets(rows, &mut sets);
+    for set in sets {
+        let mut all = Vec::new();
+        for part in run.service.store.key_parts(recorder.request.id, &set_prefix(set)).await? {
+            all.extend(open_chunk(run.service, recorder, &run.data_key, &part).await?);
+        }
+        let all = Arc::new(all);
+        keys.chunk.insert(set, all.clone());
+        keys.whole.insert(set, all);
+    }
+    Ok(keys)
+}
+
+fn collect_sets(rows: &Rows, into: &mut BTreeSet<usize>) {
+    into.extend(rows.any_of.iter().flat_map(sets_of));
+    rows.except.iter().chain(&rows.within).for_each(|rows| collect_sets(rows, into));
+}
+
 async fn open_chunk(
     service: &Service,
     recorder: &Recorder,

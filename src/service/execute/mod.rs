@@ -9,6 +9,7 @@ mod group;
 mod keys;
 mod recorded;
 mod recorder;
+mod rectify;
 mod resolve;
 mod resume;
 pub mod trouble;
@@ -95,7 +96,10 @@ async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Inte
         return export::carry_out(&run, recorder, &confidential).await;
     }
     for group in group::groups(&run.steps) {
-        group::carry_out(&run, recorder, group).await?;
+        match rectify::is_of_database(&run, &group) {
+            true => rectify::carry_out(&run, recorder, group).await?,
+            false => group::carry_out(&run, recorder, group).await?,
+        }
     }
     finish(&run, recorder).await
 }
@@ -109,7 +113,9 @@ async fn prepare<'a>(
 ) -> Result<Option<(Run<'a>, Confidential)>, Interrupt> {
     service.plans.require_fit(service, plan).await?;
     let (data_key, confidential) = recorder.confidential().await?;
-    let steps = confidential.steps(plan, recorder.request.kind);
+    let steps = confidential.steps(plan, recorder.request.kind).map_err(|_| {
+        Interrupt::trouble(RunCode::SchemaChanged, "the changes no longer fit their columns", None, None)
+    })?;
     let fresh = !recorder.request.resolved;
     let root = if fresh {
         match resolve::resolve(service, recorder, plan, &steps, &data_key, &confidential).await? {
@@ -117,7 +123,7 @@ async fn prepare<'a>(
             None => return Ok(None),
         }
     } else {
-        resume::same_person(service, recorder, plan, &data_key).await?
+        resume::same_person(service, recorder, plan, &steps, &data_key).await?
     };
     let limits = session_limits(service);
     let run =

@@ -17,7 +17,7 @@ use crate::{
     domain::{
         audit::NewEvent,
         compiled::CompiledPlan,
-        request::{Confidential, Disposition, Lease, Request, RunCode, Status},
+        request::{Confidential, Disposition, Lease, Places, Request, RunCode, Status},
         vault::DataKey,
     },
     service::Service,
@@ -154,7 +154,9 @@ impl Recorder {
     /// that has touched nothing is before that point.
     fn may_be_cancelled(&self) -> bool {
         match &self.plan {
-            Some(plan) => !self.request.touched || !plan.rest_needs_sealed_keys(&self.request.steps),
+            Some(plan) => {
+                !self.request.touched || !plan.rest_needs_sealed_keys(self.request.kind, &self.request.steps)
+            }
             None => !self.request.touched,
         }
     }
@@ -227,15 +229,16 @@ impl Recorder {
         Ok(())
     }
 
-    /// As [`record`](Self::record), with the person that was found: refs and sealed keys.
+    /// As [`record`](Self::record), with the person that was found: refs, sealed keys, and places among the open requests.
     pub async fn record_person(
         &mut self,
         refs: &[(String, String)],
         sealed: &[(String, Vec<u8>)],
+        places: &Places,
         change: impl FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + 'static,
     ) -> Result<(), Interrupt> {
         let mut tx = self.service.store.begin().await?;
-        let taken = tx.take_person(&self.request, refs, sealed).await?;
+        let taken = tx.take_person(&self.request, refs, sealed, places).await?;
         let tx = all_of(tx, taken).await?;
         self.record_in(tx, change).await
     }

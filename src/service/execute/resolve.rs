@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 
-use super::{Run, connector, keys, recorder::Recorder, session_limits, trouble::Interrupt, verify};
+use super::{Run, connector, keys, recorder::Recorder, rectify, session_limits, trouble::Interrupt, verify};
 use crate::{
     connectors::Resolution,
     domain::{
@@ -48,8 +48,12 @@ pub async fn resolve(
     discard_leftovers(&run, recorder).await?;
     let sets: Vec<usize> = (0..plan.key_sets.len()).collect();
     keys::collect(&run, recorder, &sets).await?;
+    if recorder.request.kind == Kind::Rectification {
+        // Before the counts, which compare with the new values.
+        rectify::try_all(&run, recorder).await?;
+    }
     let counts = verify::first_counts(&run, recorder).await?;
-    record(&run, recorder, found, counts).await?;
+    record(&run, recorder, confidential, found, counts).await?;
     Ok((!recorder.request.status().is_end()).then_some(tuple))
 }
 
@@ -106,6 +110,7 @@ async fn discard_leftovers(run: &Run<'_>, recorder: &mut Recorder) -> Result<(),
 async fn record(
     run: &Run<'_>,
     recorder: &mut Recorder,
+    confidential: &Confidential,
     found: bool,
     counts: Vec<u64>,
 ) -> Result<(), Interrupt> {
@@ -120,26 +125,31 @@ async fn record(
         .then(|| super::group::announcement(&run.steps, &counts, run.service));
     let identities = refs.len();
     recorder
-        .record_person(&refs, &sealed, move |request, actor, now| {
-            resolved(request, subject_ref, &counts);
-            let matched: i64 = request.steps.iter().filter_map(|step| step.rows_matched).sum();
-            let mut event = request.event(
-                EventName::SubjectResolved,
-                actor,
-                json!({ "found": found, "identities": identities }),
-            );
-            event.rows = Some(json!({ "matched": matched }));
-            let mut events = vec![event];
-            if nothing {
-                for step in &mut request.steps {
-                    step.verified(0, now);
+        .record_person(
+            &refs,
+            &sealed,
+            &confidential.places(&run.service.vault, &refs),
+            move |request, actor, now| {
+                resolved(request, subject_ref, &counts);
+                let matched: i64 = request.steps.iter().filter_map(|step| step.rows_matched).sum();
+                let mut event = request.event(
+                    EventName::SubjectResolved,
+                    actor,
+                    json!({ "found": found, "identities": identities }),
+                );
+                event.rows = Some(json!({ "matched": matched }));
+                let mut events = vec![event];
+                if nothing {
+                    for step in &mut request.steps {
+                        step.verified(0, now);
+                    }
+                    events.push(request.complete(false, actor, now));
+                } else if let Some(announce) = announce {
+                    events.extend(announce(request, actor, now));
                 }
-                events.push(request.complete(false, actor, now));
-            } else if let Some(announce) = announce {
-                events.extend(announce(request, actor, now));
-            }
-            events
-        })
+                events
+            },
+        )
         .await?;
     if nothing {
         run.service.metrics.requests_completed.inc();

@@ -12,7 +12,7 @@ use crate::{
     connectors::CountOf,
     domain::{
         compile::subject::subject_refs,
-        compiled::{Action, CompiledPlan},
+        compiled::{Action, CompiledPlan, Step},
         key::Tuple,
         request::{RunCode, StepStatus},
         vault::DataKey,
@@ -26,6 +26,7 @@ pub async fn same_person(
     service: &Arc<Service>,
     recorder: &mut Recorder,
     plan: &CompiledPlan,
+    steps: &[Step],
     data_key: &DataKey,
 ) -> Result<Tuple, Interrupt> {
     let tuple = keys::root_tuple(service, recorder, data_key).await?;
@@ -40,7 +41,7 @@ pub async fn same_person(
         .await
         .map_err(|error| Interrupt::at(&error, &plan.root.connection, None))?;
     let Some(live) = live else { return Ok(tuple) };
-    let overwritten = overwritten_identities(plan, recorder);
+    let overwritten = overwritten_identities(plan, steps, recorder);
     let found = subject_refs(plan, &service.vault, &live);
     let differs = |(name, kept_ref): &(String, String)| {
         !overwritten.contains(name)
@@ -58,21 +59,24 @@ pub async fn same_person(
     Ok(tuple)
 }
 
-/// Identities that this request's own mask of the person's row may have overwritten already.
-fn overwritten_identities(plan: &CompiledPlan, recorder: &Recorder) -> Vec<String> {
-    let Some(position) = plan.erasure.iter().position(|step| step.is_root) else { return Vec::new() };
+/// Identities that this request's own mask or correction of the person's row may have overwritten already.
+fn overwritten_identities(plan: &CompiledPlan, steps: &[Step], recorder: &Recorder) -> Vec<String> {
+    let Some(position) = steps.iter().position(|step| step.is_root) else { return Vec::new() };
     let begun = recorder.request.steps.get(position).is_some_and(|step| step.status != StepStatus::Pending);
-    let Some(Action::Mask(mask)) = plan.erasure.get(position).map(|step| &step.action) else {
-        return Vec::new();
+    let overwritten: Vec<&str> = match steps.get(position).map(|step| &step.action) {
+        Some(Action::Mask(mask)) => mask.assignments.iter().map(|one| one.column.name.as_str()).collect(),
+        Some(Action::Rectify(rectification)) => rectification.names(),
+        _ => Vec::new(),
     };
     plan.root
         .identities
         .iter()
         .filter(|_| begun)
         .filter(|identity| {
-            plan.root.columns.get(identity.column).is_some_and(|column| {
-                mask.assignments.iter().any(|assignment| assignment.column.name == column.name)
-            })
+            plan.root
+                .columns
+                .get(identity.column)
+                .is_some_and(|column| overwritten.contains(&column.name.as_str()))
         })
         .map(|identity| identity.name.clone())
         .collect()
@@ -102,12 +106,14 @@ pub async fn book_recovered(run: &Run<'_>, recorder: &mut Recorder) -> Result<()
         let fresh = i64::try_from(fresh).unwrap_or(i64::MAX);
         let recovered = state.rows_matched.unwrap_or(0) - state.rows_affected - fresh;
         if let Ok(recovered @ 1..) = u64::try_from(recovered) {
+            let mut details = step.written_columns();
+            if let Some(details) = details.as_object_mut() {
+                details.insert("recovered".to_owned(), json!(true));
+            }
             recorder
                 .record(move |request, actor, _| {
                     request.progressed();
-                    booked(request, position, recovered, actor, json!({ "recovered": true }))
-                        .into_iter()
-                        .collect()
+                    booked(request, position, recovered, actor, details).into_iter().collect()
                 })
                 .await?;
         }

@@ -38,6 +38,7 @@ impl Interrupt {
             ErrorKind::LockTimeout | ErrorKind::Conflict => RunCode::LockTimeout,
             ErrorKind::SchemaChanged => RunCode::SchemaChanged,
             ErrorKind::ConstraintViolation => RunCode::ConstraintViolation,
+            ErrorKind::InvalidValue => RunCode::InvalidChanges,
             ErrorKind::StatementTimeout | ErrorKind::Internal => RunCode::Internal,
         };
         Self::trouble(code, error.detail.clone(), Some(connection), step)

@@ -24,7 +24,9 @@ impl Step {
     /// What the first count of this step takes: rows that a mask by predicate has already changed are not matched.
     pub(in crate::service) fn first_count(&self) -> CountOf {
         match &self.action {
-            Action::Mask(Mask { progress: MaskProgress::Predicate, .. }) => CountOf::Remaining,
+            Action::Mask(Mask { progress: MaskProgress::Predicate, .. }) | Action::Rectify(_) => {
+                CountOf::Remaining
+            }
             _ => CountOf::Matched,
         }
     }

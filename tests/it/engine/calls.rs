@@ -1,6 +1,7 @@
 //! Erasures that go on at an HTTP service: across both, and whatever the service answers.
 
 mod answers;
+mod rectify;
 mod resume;
 
 use rightful::{
@@ -196,7 +197,7 @@ async fn a_preview_asks_the_service_or_says_why_not() {
     let service = &shop.harness.service;
     let registered = rightful::service::intake::registered(service, "customer").unwrap();
     let subject = rightful::domain::request::Subject([("user_id".to_owned(), json!(1))].into());
-    let look = || preview(service, &registered, rightful::domain::request::Kind::Erasure, &subject);
+    let look = || preview(service, &registered, rightful::domain::request::Kind::Erasure, &subject, None);
     let counted = look().await.unwrap();
     let step = &counted.steps[0];
     assert_eq!((step.name.as_str(), step.action, step.matched), ("mailer.contacts", "call", Some(1)));

@@ -52,7 +52,7 @@ async fn a_submission_is_answered_with_the_whole_request() {
             json!({
                 "id": id, "kind": "erasure", "status": "approved", "plan": { "name": "customer", "version": version },
                 "subject": { "email": "User7@example.com" }, "subject_ref": null,
-                "subject_refs": request["subject_refs"], "external_id": "ZD-1234", "reason": "asked by e-mail",
+                "subject_refs": request["subject_refs"], "changes": null, "external_id": "ZD-1234", "reason": "asked by e-mail",
                 "submitted_at": "2026-01-31T09:00:00.000000Z", "created_at": timestamp(created_at),
                 "started_at": null, "finished_at": null,
                 "deadline": {
@@ -112,7 +112,7 @@ async fn faults_of_a_body_are_told_with_their_place() {
     let table = [
         (json!({}), "invalid_body", vec!["/kind", "/plan", "/subject"]),
         (with("kind", json!("deletion")), "invalid_body", vec!["/kind"]),
-        (with("kind", json!("rectify")), "invalid_body", vec!["/kind"]),
+        (with("kind", json!("rectify")), "invalid_body", vec!["/changes"]),
         (with("kind", json!(7)), "invalid_body", vec!["/kind"]),
         (with("plan", json!("nowhere")), "unknown_plan", vec!["/plan"]),
         (with("subject", json!("jane")), "invalid_body", vec!["/subject"]),

@@ -9,7 +9,7 @@ use rightful::{
 };
 use serde_json::json;
 
-use super::support::{insert, new_request, pairs, secrets};
+use super::support::{insert, new_request, pairs, places, secrets};
 use crate::support::stores::stores;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -51,7 +51,8 @@ async fn submit_once(store: &Store, key: Option<(&str, &str)>) -> Inserted {
     let mut request = new_request();
     let refs = pairs(&[("email", "e"), ("user_id", "u")]);
     let mut tx = store.begin().await.unwrap();
-    let done = tx.insert_request(&mut request, Vec::new(), &secrets(), key, &refs).await.unwrap();
+    let done =
+        tx.insert_request(&mut request, Vec::new(), &secrets(), key, &refs, &places(&refs)).await.unwrap();
     if done == Inserted::Ok {
         tx.commit().await.unwrap();
     } else {
@@ -73,7 +74,7 @@ async fn submit(store: Store) {
     let mut tx = store.begin().await.unwrap();
     let event = request.event(EventName::RequestCreated, "alice", json!({}));
     let refs = pairs(&[("email", "e")]);
-    tx.insert_request(&mut request, vec![event], &secrets(), None, &refs).await.unwrap();
+    tx.insert_request(&mut request, vec![event], &secrets(), None, &refs, &places(&refs)).await.unwrap();
     std::future::pending::<()>().await;
 }
 

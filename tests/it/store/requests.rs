@@ -5,10 +5,10 @@ use rightful::{
         clock::Clock,
         request::{Outcome, RunCode, State},
     },
-    store::{Inserted, StoreError},
+    store::{Inserted, StoreError, Taken},
 };
 
-use super::support::{cancel, error, insert, new_request, pairs, raw, secrets};
+use super::support::{cancel, error, insert, new_request, pairs, places, raw, secrets};
 use crate::support::stores::stores;
 
 #[tokio::test]
@@ -71,8 +71,10 @@ async fn an_open_request_of_the_same_person_is_a_duplicate_until_it_ends() {
         let first = insert(store, new_request(), &[("email", "e"), ("user_id", "u")]).await;
         for refs in [pairs(&[("email", "e")]), pairs(&[("phone", "p"), ("user_id", "u")])] {
             let mut tx = store.begin().await.unwrap();
-            let inserted =
-                tx.insert_request(&mut new_request(), Vec::new(), &secrets(), None, &refs).await.unwrap();
+            let inserted = tx
+                .insert_request(&mut new_request(), Vec::new(), &secrets(), None, &refs, &places(&refs))
+                .await
+                .unwrap();
             assert_eq!(inserted, Inserted::Duplicate(first.id));
             tx.rollback().await.unwrap();
         }
@@ -92,13 +94,17 @@ async fn a_person_resolved_by_one_identity_is_found_by_another() {
         let store = &fresh.store;
         let first = insert(store, new_request(), &[("email", "e")]).await;
         let mut tx = store.begin().await.unwrap();
-        tx.add_refs(&first, &pairs(&[("email", "e"), ("user_id", "u")])).await.unwrap();
+        let refs = pairs(&[("email", "e"), ("user_id", "u")]);
+        let taken = tx.take_person(&first, &refs, &[], &places(&refs)).await.unwrap();
+        assert_eq!(taken, Taken::All);
         tx.commit().await.unwrap();
         assert_eq!(store.refs(first.id).await.unwrap(), pairs(&[("email", "e"), ("user_id", "u")]));
         let mut tx = store.begin().await.unwrap();
         let refs = pairs(&[("user_id", "u")]);
-        let inserted =
-            tx.insert_request(&mut new_request(), Vec::new(), &secrets(), None, &refs).await.unwrap();
+        let inserted = tx
+            .insert_request(&mut new_request(), Vec::new(), &secrets(), None, &refs, &places(&refs))
+            .await
+            .unwrap();
         assert_eq!(inserted, Inserted::Duplicate(first.id));
     }
 }
@@ -111,12 +117,12 @@ async fn a_retried_request_takes_its_place_again_or_names_who_has_it() {
         let first = insert(store, new_request(), &[("email", "e")]).await;
         cancel(store, first.id).await;
         let mut tx = store.begin().await.unwrap();
-        assert_eq!(tx.reopen(&first, &refs).await.unwrap(), None);
-        assert_eq!(tx.reopen(&first, &refs).await.unwrap(), None, "taking it twice is harmless");
+        assert_eq!(tx.reopen(&first, &places(&refs)).await.unwrap(), None);
+        assert_eq!(tx.reopen(&first, &places(&refs)).await.unwrap(), None, "taking it twice is harmless");
         tx.rollback().await.unwrap();
         let second = insert(store, new_request(), &[("email", "e")]).await;
         let mut tx = store.begin().await.unwrap();
-        assert_eq!(tx.reopen(&first, &refs).await.unwrap(), Some(second.id));
+        assert_eq!(tx.reopen(&first, &places(&refs)).await.unwrap(), Some(second.id));
     }
 }
 
@@ -134,6 +140,7 @@ async fn an_idempotency_key_belongs_to_its_principal() {
                 &secrets(),
                 Some(("k", "print")),
                 &pairs(&[("email", "e")]),
+                &places(&pairs(&[("email", "e")])),
             )
             .await;
         assert_eq!(inserted, Ok(Inserted::Ok));
@@ -146,6 +153,7 @@ async fn an_idempotency_key_belongs_to_its_principal() {
                 &secrets(),
                 Some(("k", "x")),
                 &pairs(&[("email", "e")]),
+                &places(&pairs(&[("email", "e")])),
             )
             .await;
         assert_eq!(again, Ok(Inserted::IdempotencyConflict), "the key is looked at before duplicates");
@@ -156,7 +164,8 @@ async fn an_idempotency_key_belongs_to_its_principal() {
         let mut other = new_request();
         other.created_by = "bob".to_owned();
         let mut tx = store.begin().await.unwrap();
-        let inserted = tx.insert_request(&mut other, Vec::new(), &secrets(), Some(("k", "x")), &[]).await;
+        let inserted =
+            tx.insert_request(&mut other, Vec::new(), &secrets(), Some(("k", "x")), &[], &places(&[])).await;
         assert_eq!(inserted, Ok(Inserted::Ok));
         tx.commit().await.unwrap();
     }
@@ -251,7 +260,10 @@ async fn errors_name_no_value() {
     for fresh in stores().await {
         let mut request = insert(&fresh.store, new_request(), &[]).await;
         let mut tx = fresh.store.begin().await.unwrap();
-        let refused = tx.insert_request(&mut request, Vec::new(), &secrets(), None, &[]).await.unwrap_err();
+        let refused = tx
+            .insert_request(&mut request, Vec::new(), &secrets(), None, &[], &places(&[]))
+            .await
+            .unwrap_err();
         assert!(matches!(refused, StoreError::Internal(_)), "{refused:?}");
         assert!(!refused.to_string().contains(&request.id.to_string()), "{refused}");
     }

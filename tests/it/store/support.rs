@@ -7,7 +7,9 @@ use rightful::{
     domain::{
         audit::{ChainHead, EventName},
         clock::Clock,
-        request::{Answering, Kind, Outcome, Request, RunCode, RunError, State, StepState, StepStatus},
+        request::{
+            Answering, Kind, Outcome, Places, Request, RunCode, RunError, State, StepState, StepStatus,
+        },
     },
     store::{Inserted, NewSecrets, Store},
 };
@@ -63,6 +65,11 @@ pub fn pairs(refs: &[(&str, &str)]) -> Vec<(String, String)> {
     refs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
 }
 
+/// Where a request about this person stands, unless what it asks for makes it another.
+pub fn places(refs: &[(String, String)]) -> Places {
+    Places::new(refs.iter().map(|(_, pseudonym)| pseudonym.clone()))
+}
+
 pub fn secrets() -> NewSecrets {
     NewSecrets { wrapped_key: vec![1, 2], confidential: vec![3, 4, 5] }
 }
@@ -71,8 +78,9 @@ pub fn secrets() -> NewSecrets {
 pub async fn insert(store: &Store, mut request: Request, refs: &[(&str, &str)]) -> Request {
     let mut tx = store.begin().await.unwrap();
     let event = request.event(EventName::RequestCreated, "alice", json!({ "plan": request.plan }));
+    let refs = pairs(refs);
     let inserted =
-        tx.insert_request(&mut request, vec![event], &secrets(), None, &pairs(refs)).await.unwrap();
+        tx.insert_request(&mut request, vec![event], &secrets(), None, &refs, &places(&refs)).await.unwrap();
     assert_eq!(inserted, Inserted::Ok);
     tx.commit().await.unwrap();
     request

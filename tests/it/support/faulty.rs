@@ -158,6 +158,10 @@ impl Tx for FaultyTx {
         self.inner.batches(works).await
     }
 
+    async fn trial(&mut self, work: &Work<'_>) -> Result<(), ConnectorError> {
+        self.inner.trial(work).await
+    }
+
     async fn count(&mut self, counts: &[Count<'_>]) -> Result<Vec<u64>, ConnectorError> {
         self.inner.count(counts).await
     }

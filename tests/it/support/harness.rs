@@ -13,6 +13,7 @@ use rightful::{
     connectors::{Connector, http::HttpService, objects::Objects, sql::SqlConnector, web::WebClient},
     domain::{
         clock::Clock,
+        rectification::Changes,
         request::{Kind, Refusal, Request, Status, Subject, WithReason},
         vault::Vault,
     },
@@ -143,6 +144,28 @@ impl Harness {
 
     /// Submits a request of any kind, without further options.
     pub async fn submit_as(&self, kind: Kind, plan: &str, subject: Value) -> uuid::Uuid {
+        self.ask(kind, plan, subject, None).await.expect("accepted")
+    }
+
+    /// Submits a rectification.
+    pub async fn rectify(
+        &self,
+        plan: &str,
+        subject: Value,
+        changes: Value,
+    ) -> Result<uuid::Uuid, ServiceError> {
+        let Value::Object(changes) = changes else { panic!("an object") };
+        let changes = Changes(changes.into_iter().collect());
+        self.ask(Kind::Rectification, plan, subject, Some(changes)).await
+    }
+
+    async fn ask(
+        &self,
+        kind: Kind,
+        plan: &str,
+        subject: Value,
+        changes: Option<Changes>,
+    ) -> Result<uuid::Uuid, ServiceError> {
         let Value::Object(subject) = subject else { panic!("an object") };
         let submission = Submission {
             kind,
@@ -153,11 +176,12 @@ impl Harness {
             submitted_at: None,
             identity_check: None,
             export: None,
+            changes,
             idempotency: None,
         };
-        match submit(&self.service, &alice(), submission).await.expect("accepted") {
+        submit(&self.service, &alice(), submission).await.map(|submitted| match submitted {
             Submitted::New(reading) | Submitted::Again(reading) => reading.request.id,
-        }
+        })
     }
 
     pub async fn cancel(&self, id: uuid::Uuid) -> Request {

@@ -296,6 +296,12 @@ fn usual(state: &mut State, asked: &Asked, email: &str) -> Told {
             for (name, value) in changes.as_object().unwrap() {
                 contact[name] = value.clone();
             }
+            // It goes by the address.
+            if let Some(new) = changes["email"].as_str() {
+                let contact = contact.clone();
+                state.contacts.remove(email);
+                state.contacts.insert(new.to_owned(), contact);
+            }
             told(200)
         }
         (_, Some(contact)) => Told {

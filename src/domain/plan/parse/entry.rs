@@ -19,8 +19,8 @@ pub(super) struct Place<'a> {
     pub shown: String,
 }
 
-const KEYS: [&str; 9] =
-    ["name", "match", "shared", "where", "erase", "export", "portable", "about", "rectify"];
+const KEYS: [&str; 10] =
+    ["name", "match", "shared", "where", "erase", "export", "portable", "about", "rectify", "cascade"];
 
 pub(super) fn read_entries(
     reader: &mut Reader,
@@ -79,6 +79,8 @@ fn read_entry(
     let rectify = rectify.and_then(|node| names::read_columns(reader, node, &what));
     let rectify_call = fields.get("rectify").filter(|node| node.as_map().is_some());
     let rectify_call = rectify_call.and_then(|node| calls::read_rectify(reader, node, &what));
+    let cascade =
+        fields.get("cascade").and_then(|node| reader.boolean(node, &format!("`cascade` of {shown}")));
     let erase = match fields.get("erase") {
         Some(node) => erase::read_erase(reader, node, fields.line_of("erase"), &shown),
         None => {
@@ -100,6 +102,7 @@ fn read_entry(
         about,
         rectify: rectify.unwrap_or_default(),
         rectify_call,
+        cascade: cascade.unwrap_or(false),
     })
 }
 

@@ -26,6 +26,10 @@ pub struct SubmitBody {
     #[schema(format = DateTime)]
     submitted_at: Option<String>,
     identity_check: Option<IdentityCheckBody>,
+    /// Of a rectification, and required there: step → column → new value. Binary is base64, an array of PostgreSQL a
+    /// JSON array, a decimal or a number beyond 64 bits a string; null is NULL.
+    #[schema(example = json!({ "shop.users": { "phone": "+49 30 123" } }))]
+    changes: Option<BTreeMap<String, Value>>,
     /// Of an export: `json` (default) or `csv`.
     #[schema(example = "json")]
     format: Option<String>,

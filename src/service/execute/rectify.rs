@@ -1,0 +1,307 @@
+//! Rectification (GDPR Art. 16): all changes of one connection in one target transaction, tried before anything is
+//! written anywhere, and read back afterwards.
+//!
+//! A correction is told from a row that still needs it by the value itself, so that a request that was killed finds what
+//! is left. A step whose rows a later one of the same transaction makes unfindable is counted right before that.
+
+use std::{ops::Range, sync::Arc};
+
+use serde_json::{Value, json};
+
+use super::{
+    Run,
+    group::{Failure, booked, started},
+    keys,
+    recorder::Recorder,
+    trouble::Interrupt,
+    verify,
+};
+use crate::{
+    connectors::{ConnectorError, CountOf, Cursor, ErrorKind, Keys, NO_LIMIT, Tx, Work},
+    domain::{
+        compile::subject::subject_refs,
+        compiled::{Action, Alternative, Resource, ResourceAct, Source, Step},
+        key::{Key, Tuple},
+        rectification::{NewValue, Rectification},
+        request::StepState,
+    },
+};
+
+/// How often a deadlock or serialization failure repeats the transaction before it counts as a lock timeout.
+const REPEATS: usize = 10;
+
+impl Step {
+    pub(super) fn rectification(&self) -> Option<&Rectification> {
+        match &self.action {
+            Action::Rectify(rectification) => Some(rectification),
+            _ => None,
+        }
+    }
+
+    /// What the audit tells of a batch: the columns, never their values.
+    pub(super) fn written_columns(&self) -> Value {
+        match &self.action {
+            Action::Rectify(rectification) => json!({ "columns": rectification.names() }),
+            Action::Http(Resource { act: ResourceAct::Rectify { new, .. }, .. }) => {
+                json!({ "fields": new.0.keys().collect::<Vec<_>>() })
+            }
+            _ => json!({}),
+        }
+    }
+}
+
+/// True for steps that correct a database; those at services go resource by resource.
+pub fn is_of_database(run: &Run<'_>, group: &Range<usize>) -> bool {
+    run.steps.get(group.start).is_some_and(|step| step.rectification().is_some())
+}
+
+/// Asks every connection whether it takes the values, before the first of them is written to.
+pub async fn try_all(run: &Run<'_>, recorder: &Recorder) -> Result<(), Interrupt> {
+    for group in super::group::groups(&run.steps) {
+        let first = run.steps.get(group.start).filter(|step| step.rectification().is_some());
+        let Some(connection) = first.map(|step| step.connection.clone()) else { continue };
+        let mut tx = run
+            .connector(&connection)?
+            .begin(run.limits)
+            .await
+            .map_err(|error| Interrupt::at(&error, &connection, None))?;
+        for position in group {
+            let Some(step) = run.steps.get(position) else { continue };
+            let keys = keys::bind_all(run, recorder, &step.rows).await?;
+            let tried = tx.trial(&work(run, step, &keys)).await;
+            tried.map_err(|error| Interrupt::at(&error, &connection, Some(&step.name)))?;
+        }
+        tx.rollback().await.map_err(|error| Interrupt::at(&error, &connection, None))?;
+    }
+    Ok(())
+}
+
+fn work<'a>(run: &'a Run<'_>, step: &'a Step, keys: &'a Keys) -> Work<'a> {
+    let root = step.is_root.then_some(&run.plan.root);
+    Work { rows: &step.rows, action: &step.action, alternative: 0, keys, root }
+}
+
+/// Carries out the steps of one connection and leaves each of them verified.
+pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) -> Result<(), Interrupt> {
+    let steps = recorder.request.steps.get(group.clone()).unwrap_or_default();
+    if steps.iter().all(StepState::is_verified) {
+        return Ok(());
+    }
+    let Some(connection) = run.steps.get(group.start).map(|step| step.connection.clone()) else {
+        return Ok(());
+    };
+    let announced = group.clone();
+    recorder
+        .record(move |request, actor, now| {
+            announced.filter_map(|position| started(request, position, actor, now)).collect()
+        })
+        .await?;
+    let mut all_keys = Vec::new();
+    for position in group.clone() {
+        let Some(step) = run.steps.get(position) else { continue };
+        all_keys.push(keys::bind_all(run, recorder, &step.rows).await?);
+    }
+    let affected = repeated(run, recorder, &group, &connection, &all_keys).await?;
+    book(run, recorder, group.clone(), affected).await?;
+    read_back(run, recorder, group).await
+}
+
+async fn repeated(
+    run: &Run<'_>,
+    recorder: &mut Recorder,
+    group: &Range<usize>,
+    connection: &str,
+    all_keys: &[Keys],
+) -> Result<Vec<u64>, Interrupt> {
+    let mut repeats = 0;
+    loop {
+        recorder.check()?;
+        match attempt(run, recorder, group, connection, all_keys).await {
+            Ok(affected) => return Ok(affected),
+            Err(Failure::Target(error)) if error.kind == ErrorKind::Conflict && repeats < REPEATS => {
+                repeats += 1
+            }
+            Err(Failure::Target(error)) => return Err(Interrupt::at(&error, connection, None)),
+            Err(Failure::Interrupt(interrupt)) => return Err(interrupt),
+        }
+    }
+}
+
+/// One transaction: tried again, since rows may have changed meanwhile, then written. What a step leaves behind it is
+/// counted before a later one cuts its path.
+async fn attempt(
+    run: &Run<'_>,
+    recorder: &mut Recorder,
+    group: &Range<usize>,
+    connection: &str,
+    all_keys: &[Keys],
+) -> Result<Vec<u64>, Failure> {
+    let steps: Vec<(usize, &Step, &Keys)> = group
+        .clone()
+        .zip(all_keys)
+        .filter_map(|(position, keys)| Some((position, run.steps.get(position)?, keys)))
+        .collect();
+    let at_step = |error: ConnectorError, step: &Step| match error.kind {
+        ErrorKind::Conflict => Failure::Target(error),
+        _ => Failure::Interrupt(Interrupt::at(&error, connection, Some(&step.name))),
+    };
+    let mut tx = run.connector(connection)?.begin(run.limits).await?;
+    for (_, step, keys) in &steps {
+        tx.trial(&work(run, step, keys)).await.map_err(|error| at_step(error, step))?;
+    }
+    let mut affected = Vec::new();
+    let mut uncounted: Vec<usize> = Vec::new();
+    for (position, step, keys) in &steps {
+        let due: Vec<usize> = step.cuts.iter().copied().filter(|cut| uncounted.contains(cut)).collect();
+        for (due, step, keys) in steps.iter().filter(|(position, ..)| due.contains(position)) {
+            let left = count(&mut tx, step, CountOf::Remaining, keys).await;
+            if left.map_err(|error| at_step(error, step))? > 0 {
+                return Err(still_there(run, *due).into());
+            }
+        }
+        uncounted.retain(|position| !due.contains(position));
+        let done = write(run, &mut tx, step, keys).await.map_err(|error| at_step(error, step))?;
+        affected.push(done.ok_or_else(|| still_there(run, *position))?);
+        uncounted.push(*position);
+    }
+    for (position, step, keys) in steps.iter().filter(|(position, ..)| uncounted.contains(position)) {
+        let left = count(&mut tx, step, CountOf::Remaining, keys).await;
+        if left.map_err(|error| at_step(error, step))? > 0 {
+            return Err(still_there(run, *position).into());
+        }
+    }
+    recorder.before_commit()?;
+    tx.commit().await?;
+    Ok(affected)
+}
+
+async fn count(tx: &mut Box<dyn Tx>, step: &Step, of: CountOf, keys: &Keys) -> Result<u64, ConnectorError> {
+    let counted = tx.count(&[verify::counting(step, of, keys)]).await?;
+    Ok(counted.first().copied().unwrap_or(0))
+}
+
+/// The rows that were changed; `None` where not all of them hold what was written. A copy of the person's value is
+/// found no more by the old one, and must be by the new one.
+async fn write(
+    run: &Run<'_>,
+    tx: &mut Box<dyn Tx>,
+    step: &Step,
+    keys: &Keys,
+) -> Result<Option<u64>, ConnectorError> {
+    let renewed =
+        is_matched_to_root(run, step).then(|| Keys { root: Arc::new(new_tuple(run)), ..keys.clone() });
+    let before = match &renewed {
+        Some(renewed) => count(tx, step, CountOf::Matched, renewed).await?,
+        None => 0,
+    };
+    let affected = tx.batch(&work(run, step, keys), &mut Cursor::default(), NO_LIMIT).await?.affected;
+    if let Some(renewed) = &renewed
+        && count(tx, step, CountOf::Matched, renewed).await? < before + affected
+    {
+        return Ok(None);
+    }
+    Ok(Some(affected))
+}
+
+/// True where the step changes a column by which its rows are matched to the person's.
+fn is_matched_to_root(run: &Run<'_>, step: &Step) -> bool {
+    let changed = step.rectification().map(Rectification::names).unwrap_or_default();
+    let tuple = new_tuple(run);
+    step.rows.any_of.iter().flat_map(Alternative::links).any(|link| match &link.source {
+        Source::Root(positions) => link.columns.iter().zip(positions).any(|(column, position)| {
+            changed.contains(&column.name.as_str()) && tuple.get(*position) != run.root.get(*position)
+        }),
+        _ => false,
+    })
+}
+
+fn still_there(run: &Run<'_>, position: usize) -> Interrupt {
+    let step = run.steps.get(position);
+    Interrupt::trouble(
+        crate::domain::request::RunCode::RowsRemaining,
+        "rows of this person do not hold the new values after they were written: something changes them, as a trigger \
+         may",
+        step.map(|step| step.connection.as_str()),
+        step.map(|step| step.name.as_str()),
+    )
+}
+
+/// DESIGN.md §5 (c).
+async fn book(
+    run: &Run<'_>,
+    recorder: &mut Recorder,
+    group: Range<usize>,
+    affected: Vec<u64>,
+) -> Result<(), Interrupt> {
+    let total: u64 = affected.iter().sum();
+    if total == 0 {
+        return Ok(());
+    }
+    let columns: Vec<Value> =
+        run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::written_columns).collect();
+    recorder
+        .record(move |request, actor, _| {
+            request.progressed();
+            let done = group.zip(affected).zip(columns);
+            done.filter_map(|((position, affected), columns)| {
+                booked(request, position, affected, actor, columns)
+            })
+            .collect()
+        })
+        .await?;
+    run.service.metrics.batches.inc();
+    run.service.metrics.rows_affected.inc_by(total);
+    Ok(())
+}
+
+/// Fresh counts of what is committed, in a session of their own, then the record of what they proved. With the person's
+/// row its new pseudonyms become known.
+async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) -> Result<(), Interrupt> {
+    for position in group.clone() {
+        if verify::count(run, recorder, position, CountOf::Remaining).await? > 0 {
+            return Err(still_there(run, position));
+        }
+    }
+    let mut tx = run.service.store.begin().await?;
+    let has_root = run.steps.get(group.clone()).unwrap_or_default().iter().any(|step| step.is_root);
+    if has_root && run.found() {
+        let refs = subject_refs(&run.plan, &run.service.vault, &new_tuple(run));
+        tx.add_refs(recorder.request.id, &refs).await?;
+    }
+    let columns: Vec<Value> =
+        run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::written_columns).collect();
+    recorder
+        .record_in(tx, move |request, actor, now| {
+            request.progressed();
+            let mut events = Vec::new();
+            for (position, columns) in group.zip(columns) {
+                if request.steps.get(position).is_some_and(StepState::is_verified) {
+                    continue;
+                }
+                let mut told = verify::verified(request, position, 0, false, actor, now);
+                for details in told.iter_mut().filter_map(|event| event.details.as_object_mut()) {
+                    details.extend(columns.as_object().cloned().unwrap_or_default());
+                }
+                events.extend(told);
+            }
+            events
+        })
+        .await
+}
+
+/// The root tuple with the new values.
+fn new_tuple(run: &Run<'_>) -> Tuple {
+    let mut tuple = run.root.as_ref().clone();
+    let root = run.steps.iter().filter(|step| step.is_root).filter_map(Step::rectification);
+    for (correctable, value) in root.flat_map(Rectification::corrections) {
+        let at = run.plan.root.columns.iter().position(|column| column.name == correctable.column.name);
+        if let Some(slot) = at.and_then(|at| tuple.get_mut(at)) {
+            *slot = match value {
+                NewValue::Null => None,
+                NewValue::Text(text) | NewValue::Number(text) => Some(Key::Text(text.clone())),
+                NewValue::Bytes(bytes) => Some(Key::Bytes(bytes.clone())),
+            };
+        }
+    }
+    tuple
+}

@@ -1,0 +1,170 @@
+//! Rectification of every type that the catalogs know, with the values that break naive code; what came of it is read
+//! by the database's own client.
+
+mod tables;
+
+use rightful::domain::request::{Outcome, RunCode};
+use serde_json::{Value, json};
+
+use self::tables::{Case, Refused, cases, refused};
+use super::{code, harness};
+use crate::support::targets::{Dialect, Target, targets};
+
+/// How the client shows a column.
+fn shown(dialect: Dialect, column: &str, kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    match dialect {
+        Dialect::MySql if kind.contains("binary") || kind.contains("blob") => format!("HEX({column})"),
+        Dialect::MySql if kind.starts_with("bit") => format!("CAST({column} + 0 AS CHAR)"),
+        Dialect::MySql if kind.starts_with("point") => format!("ST_AsText({column})"),
+        Dialect::MySql => format!("CAST({column} AS CHAR)"),
+        Dialect::Sqlite if kind == "blob" => format!("CASE WHEN {column} IS NOT NULL THEN hex({column}) END"),
+        Dialect::Sqlite => format!("CAST({column} AS TEXT)"),
+        Dialect::Postgres => column.to_owned(),
+    }
+}
+
+/// The table, with a row of the person and one of somebody else.
+fn schema(target: &Target, cases: &[Case]) -> String {
+    let types = match target.dialect {
+        Dialect::Postgres => {
+            "CREATE TYPE mood AS ENUM ('sad', 'very ''''happy');
+             CREATE DOMAIN small_text AS varchar(4) CHECK (VALUE <> 'evil');\n"
+        }
+        _ => "",
+    };
+    let columns: Vec<String> =
+        cases.iter().enumerate().map(|(at, (kind, ..))| format!("c{at} {kind}")).collect();
+    let values: Vec<&str> = cases.iter().map(|(_, value, _)| *value).collect();
+    format!(
+        "{types}CREATE TABLE users (id INTEGER PRIMARY KEY, {});\nINSERT INTO users VALUES (1, {}), (2, {});",
+        columns.join(", "),
+        values.join(", "),
+        values.join(", "),
+    )
+}
+
+fn plan(columns: usize) -> String {
+    let columns: Vec<String> = (0..columns).map(|at| format!("c{at}")).collect();
+    format!(
+        "plan: customer
+subject:
+  user_id: shop.users.id
+connections:
+  shop:
+    users:
+      erase: delete
+      rectify: [{}]
+",
+        columns.join(", ")
+    )
+}
+
+fn cells(target: &Target, cases: &[Case], id: u32) -> Vec<Option<String>> {
+    let columns: Vec<String> = cases
+        .iter()
+        .enumerate()
+        .map(|(at, (kind, ..))| shown(target.dialect, &format!("c{at}"), kind))
+        .collect();
+    let mut rows = target.rows(&format!("SELECT {} FROM users WHERE id = {id}", columns.join(", ")));
+    rows.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_takes_what_it_can_hold_and_holds_it_unchanged() {
+    for target in targets() {
+        let cases = cases(target.dialect);
+        let (harness, _store) = harness(&target, &schema(&target, &cases), &plan(cases.len())).await;
+        let others = cells(&target, &cases, 2);
+        let rounds = cases.iter().map(|(.., values)| values.len()).max().unwrap();
+        for round in 0..rounds {
+            let mut expected = cells(&target, &cases, 1);
+            let mut changes = serde_json::Map::new();
+            for (at, (.., values)) in cases.iter().enumerate() {
+                if let Some((given, shown)) = values.get(round) {
+                    changes.insert(format!("c{at}"), given.clone());
+                    expected[at] = shown.map(str::to_owned);
+                }
+            }
+            for rows in [1, 0] {
+                let subject = json!({ "user_id": 1 });
+                let changes = json!({ "shop.users": changes.clone() });
+                let id = harness
+                    .rectify("customer", subject, changes)
+                    .await
+                    .unwrap_or_else(|refused| panic!("{:?}: {refused:?}", target.dialect));
+                let request = harness.run(id).await;
+                let outcome = request.state.outcome();
+                assert_eq!(outcome, Some(Outcome::Done), "{:?} {round}: {request:?}", target.dialect);
+                assert_eq!(request.steps[0].rows_affected, rows, "{:?} {round}", target.dialect);
+                assert_eq!(request.steps[0].rows_remaining, Some(0));
+                for ((found, expected), (kind, ..)) in
+                    cells(&target, &cases, 1).into_iter().zip(&expected).zip(&cases)
+                {
+                    assert_eq!(found, *expected, "{:?} {kind}, round {round}", target.dialect);
+                }
+            }
+        }
+        assert_eq!(cells(&target, &cases, 2), others, "{:?}: nobody else's", target.dialect);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_type_cannot_hold_is_refused_at_its_place() {
+    for target in targets() {
+        let refused = refused(target.dialect);
+        let cases: Vec<Case> = refused.iter().map(|(kind, value, _)| (*kind, *value, Vec::new())).collect();
+        let (harness, _store) = harness(&target, &schema(&target, &cases), &plan(cases.len())).await;
+        let changes: serde_json::Map<String, Value> =
+            refused.iter().enumerate().map(|(at, (.., given))| (format!("c{at}"), given.clone())).collect();
+        let told =
+            harness.rectify("customer", json!({ "user_id": 1 }), json!({ "shop.users": changes })).await;
+        let Err(rightful::service::error::ServiceError::Changes(fault)) = told else {
+            panic!("{:?}: accepted", target.dialect)
+        };
+        let told: Vec<&str> = fault.errors.iter().map(|error| error.pointer.as_str()).collect();
+        for (at, (kind, _, given)) in refused.iter().enumerate() {
+            let pointer = format!("/changes/shop.users/c{at}");
+            assert!(told.contains(&pointer.as_str()), "{:?} {kind} took {given}", target.dialect);
+        }
+    }
+}
+
+/// What only the database can judge is tried there before anything is written, and is over at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_does_not_take_ends_the_request_with_nothing_done() {
+    for target in targets() {
+        let refused: Refused = match target.dialect {
+            Dialect::Postgres => vec![
+                ("mood", "'sad'", json!("glad")),
+                ("small_text", "'x'", json!("evil")),
+                ("inet", "'::1'", json!("10.0.0.256")),
+                ("xml", "'<a/>'", json!("<a>")),
+                ("character varying(3)[]", "'{}'", json!(["four"])),
+                ("numeric(5,2)[]", "'{}'", json!(["1.005"])),
+                ("integer[]", "'{}'", json!([[1], [2, 3]])),
+                ("jsonb", "'1'", json!({ "a": "\0" })),
+                ("interval", "'1 day'", json!("soon")),
+            ],
+            Dialect::MySql => vec![
+                ("varchar(5) CHARACTER SET latin1", "'x'", json!("🦀")),
+                ("inet6", "'::1'", json!("10.0.0.256.1")),
+                ("point", "POINT(0,0)", json!("POINT(")),
+            ],
+            Dialect::Sqlite => continue,
+        };
+        let cases: Vec<Case> = refused.iter().map(|(kind, value, _)| (*kind, *value, Vec::new())).collect();
+        let (harness, _store) = harness(&target, &schema(&target, &cases), &plan(cases.len())).await;
+        let before = cells(&target, &cases, 1);
+        for (at, (kind, _, given)) in refused.iter().enumerate() {
+            let changes = json!({ "shop.users": { format!("c{at}"): given } });
+            let id = harness.rectify("customer", json!({ "user_id": 1 }), changes).await.unwrap();
+            let request = harness.run(id).await;
+            assert_eq!(code(&request), Some(RunCode::InvalidChanges), "{kind}: {request:?}");
+            assert_eq!(request.state.outcome(), Some(Outcome::NothingDone), "{kind}");
+            let detail = &request.state.error().unwrap().detail;
+            assert!(detail.contains(&format!("c{at}")), "{kind}: {detail}");
+        }
+        assert_eq!(cells(&target, &cases, 1), before, "{:?}", target.dialect);
+    }
+}
