@@ -41,7 +41,7 @@ impl People {
     fn new(store: &str, target: &Target, receiver: &str) -> Self {
         let worker = format!(
             "  lease: 1s\n  max_attempts: 1000\n  batch: {{ min_rows: 10, max_rows: 50, pause: 0 }}\n\
-             approval: {{ erasure: required }}\noutbound: {{ private_hosts: [127.0.0.1] }}\n\
+             approval: {{ erasure: required }}\n\
              webhooks: {{ panel: {{ url: \"{receiver}/hook\", secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw }} }}\n"
         );
         let connections = [("shop", target.url.as_str())];
