@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Failure, Outcome, print, run_async};
@@ -18,11 +19,13 @@ use crate::{
         compiled::{CompiledPlan, Step},
         document::{Fault, Severity},
         plan::PlanFile,
+        request::{CODE, Kind, MANUAL},
     },
     http::auth::Verifier,
     service::{
         Connectors,
-        registry::{FromFile, compile_folder},
+        code::CodeSteps,
+        registry::{FromFile, compile_folder, unregistered_code},
     },
 };
 
@@ -64,6 +67,8 @@ async fn look(path: &Path) -> Findings {
     findings.connections = config.connections.keys().cloned().collect();
     let (plans, loaded) = compile_folder(&connectors, &config.plans).await;
     findings.faults.extend(loaded.faults);
+    // The command line is a program that registers none.
+    findings.faults.extend(unregistered_code(&CodeSteps::default(), &plans));
     findings.down = loaded.down;
     findings.plans = plans;
     findings.ask_the_rest(&connectors).await;
@@ -169,8 +174,8 @@ impl Findings {
         for FromFile { file, compiled } in &self.plans {
             let Some(plan) = compiled else { continue };
             let _ = writeln!(text, "plan {} {} ({})", plan.name, plan.version, file.file);
-            for (at, step) in plan.erasure.iter().enumerate() {
-                let _ = writeln!(text, "  {:>2}. {} {}", at + 1, step.name, step.action.name());
+            for (at, step) in steps(plan).iter().enumerate() {
+                let _ = writeln!(text, "  {:>2}. {} {}", at + 1, step.name, step.action);
             }
         }
         let _ = writeln!(text, "ok: {} connections, {} plans", self.connections.len(), self.plans.len());
@@ -191,8 +196,7 @@ impl Findings {
             .plans
             .iter()
             .map(|plan| {
-                let steps =
-                    plan.compiled.as_ref().map(|plan| plan.erasure.iter().map(step_json).collect::<Vec<_>>());
+                let steps = plan.compiled.as_ref().map(steps);
                 json!({
                     "name": plan.file.name.value,
                     "file": plan.file.file,
@@ -221,8 +225,29 @@ fn fault_json(fault: &Fault) -> Value {
     })
 }
 
-fn step_json(step: &Step) -> Value {
-    json!({ "name": step.name, "action": step.action.name(), "basis": step.basis })
+/// One step as it is told.
+#[derive(Serialize)]
+struct Told<'p> {
+    name: &'p str,
+    action: &'static str,
+    basis: Option<&'p str>,
+}
+
+/// What an erasure does, in the order of execution.
+fn steps(plan: &CompiledPlan) -> Vec<Told<'_>> {
+    let code =
+        plan.code(Kind::Erasure).iter().map(|step| Told { name: &step.name, action: CODE, basis: None });
+    let tables = plan.erasure.iter().map(|step| Told {
+        name: &step.name,
+        action: step.action.name(),
+        basis: step.basis.as_deref(),
+    });
+    let manual = plan.manual(Kind::Erasure).map(|step| Told {
+        name: &step.name,
+        action: MANUAL,
+        basis: step.basis.as_deref(),
+    });
+    code.chain(tables).chain(manual).collect()
 }
 
 /// Everything of a plan that becomes SQL: connection, text, line and name of the entry it stems from.

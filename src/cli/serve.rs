@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{self, LogFormat},
-    service::registry::Loaded,
+    service::{code::CodeSteps, registry::Loaded},
 };
 
 /// What this service has to say, and what is wrong elsewhere.
@@ -38,7 +38,7 @@ impl Serve {
         start_logging(USUAL_LOG);
         run_async(async {
             let mut signals = Signals::new()?;
-            let (serving, loaded) = Serving::start(&config, self.role).await?;
+            let (serving, loaded) = Serving::start(&config, self.role, CodeSteps::default()).await?;
             report(&loaded);
             print(&format!("rightful listens on http://{}\n", serving.address))?;
             until_stopped(serving, &mut signals, loaded).await

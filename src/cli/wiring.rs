@@ -10,6 +10,7 @@ use crate::{
     domain::{clock::Clock, vault::Vault, webhook::SigningKey},
     service::{
         Connectors, Pacing, Service,
+        code::CodeSteps,
         metrics::Metrics,
         registry::Registry,
         watchers::Watchers,
@@ -37,7 +38,7 @@ pub(super) enum StartError {
 ///
 /// # Errors
 /// When the store cannot be opened or a connection's URL is wrong.
-pub(super) async fn service(config: &Config) -> Result<Service, StartError> {
+pub(super) async fn service(config: &Config, code: CodeSteps) -> Result<Service, StartError> {
     let clock = Clock;
     Ok(Service {
         store: Store::open(config.store.expose(), clock)
@@ -53,6 +54,7 @@ pub(super) async fn service(config: &Config) -> Result<Service, StartError> {
         wake: Arc::new(Notify::new()),
         watchers: Watchers::default(),
         webhooks: webhooks(config)?,
+        code,
     })
 }
 

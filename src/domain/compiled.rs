@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{plan::About, schema::Family};
+use super::{
+    plan::{About, CodeStep, ManualStep},
+    schema::Family,
+};
 
 /// `sha256:` and 64 hex digits over what decides which rows and columns are touched, and in what order.
 pub type PlanVersion = String;
@@ -28,6 +31,13 @@ pub struct CompiledPlan {
     pub about: About,
     /// Every connection that a step or key set names, the root's included.
     pub connections: Vec<String>,
+    /// What people do by hand, beside the steps above. Left out where there is none: a plan without has the version
+    /// that it always had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manual: Vec<ManualStep>,
+    /// What the embedding program does before an erasure touches any table, in the order of execution.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub code: Vec<CodeStep>,
 }
 
 /// The table that holds the person, and the columns of that row which are read once at resolution. They are

@@ -77,6 +77,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::OwnRequest => {
             Problem::new(Code::Forbidden, "A request is decided by somebody else than who submitted it.")
         }
+        Refusal::NoSuchStep => Problem::not_found(),
         Refusal::InFuture(name) | Refusal::BeforeReceipt(name) => {
             Problem::invalid(vec![FieldError::new(pointer(name), refusal.to_string())])
         }

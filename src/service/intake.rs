@@ -1,5 +1,7 @@
 //! Submitting a request: one transaction with its first audit event, and the worker is woken.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
@@ -76,6 +78,7 @@ pub async fn submit(
         denial_text: None,
         extension_reason: None,
         export: submission.export.clone(),
+        notes: BTreeMap::new(),
     };
     let steps = confidential.steps(plan, submission.kind);
     let mut request = new_request(service, reader, plan, &steps, &submission)?;
@@ -203,7 +206,7 @@ fn new_request(
         touched: false,
         hold: None,
         subject_ref: None,
-        steps: StepState::initial(steps),
+        steps: StepState::of_plan(plan, submission.kind, steps),
         head: ChainHead::default(),
     })
 }

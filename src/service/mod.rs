@@ -6,11 +6,13 @@ pub mod answering;
 pub mod audit;
 pub mod audit_export;
 pub mod catalogue;
+pub mod code;
 pub mod decisions;
 pub mod error;
 pub mod execute;
 pub mod holds;
 pub mod intake;
+pub mod manual;
 pub mod metrics;
 pub mod preview;
 pub mod readings;
@@ -28,6 +30,7 @@ use crate::{
     domain::{clock::Clock, request::Kind, vault::Vault},
     store::Store,
 };
+use code::CodeSteps;
 use metrics::Metrics;
 use registry::Registry;
 use watchers::Watchers;
@@ -52,6 +55,8 @@ pub struct Service {
     /// Callers of this process who wait for a change of a request.
     pub watchers: Watchers,
     pub webhooks: Webhooks,
+    /// Steps of erasures that the embedding program carries out.
+    pub code: CodeSteps,
 }
 
 /// How hard the worker may lean on the databases, and how long it owns a request.

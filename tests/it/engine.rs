@@ -1,8 +1,10 @@
 //! What a request says when something is in its way, and that it goes on when the cause is gone.
 
+mod code;
 mod holds;
 mod identity;
 mod keys;
+mod manual;
 mod masks;
 mod resume;
 mod steps;

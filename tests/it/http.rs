@@ -6,6 +6,7 @@ mod deciding;
 mod documents;
 mod holds;
 mod lists;
+mod manual;
 mod protocol;
 mod reading;
 mod rights;

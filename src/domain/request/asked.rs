@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Confidential, Kind};
-use crate::domain::compiled::{Action, CompiledPlan, Exported, Step};
+use crate::domain::{
+    compiled::{Action, CompiledPlan, Exported, Step},
+    plan::{CodeStep, ManualStep},
+};
 
 /// How an export is to be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +73,20 @@ impl CompiledPlan {
         match kind {
             Kind::Erasure => &self.erasure,
             Kind::Export => &self.export,
+        }
+    }
+
+    /// What people do by hand for a kind of request.
+    pub fn manual(&self, kind: Kind) -> impl Iterator<Item = &ManualStep> {
+        self.manual.iter().filter(move |step| step.kinds.contains(&kind))
+    }
+
+    /// What the embedding program does for a kind of request: it erases.
+    #[must_use]
+    pub fn code(&self, kind: Kind) -> &[CodeStep] {
+        match kind {
+            Kind::Erasure => &self.code,
+            Kind::Export => &[],
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use chrono::{DateTime, Utc};
 
+mod by_hand;
+
 use super::{Confidential, DenialReason, Outcome, Request, State, StepState};
 
 const REMEDIES: &str = "If you disagree, you may lodge a complaint with a supervisory authority, in particular where \
@@ -41,7 +43,7 @@ pub fn draft(request: &Request, confidential: Option<&Confidential>) -> Option<S
             false
         }
     };
-    let done: Vec<String> = request.steps.iter().filter_map(done).collect();
+    let done: Vec<String> = request.steps.iter().filter_map(done).chain(by_hand::done(request)).collect();
     if !done.is_empty() {
         paragraphs.push(format!("What was done:\n{}", done.join("\n")));
     }
@@ -49,7 +51,11 @@ pub fn draft(request: &Request, confidential: Option<&Confidential>) -> Option<S
     if !kept.is_empty() {
         paragraphs.push(format!("What we keep, and why:\n{}", kept.join("\n")));
     }
-    if !is_served || !kept.is_empty() {
+    let not_possible = by_hand::not_possible(request, confidential);
+    if !not_possible.is_empty() {
+        paragraphs.push(format!("What was not possible, and why:\n{}", not_possible.join("\n")));
+    }
+    if !is_served || !kept.is_empty() || !not_possible.is_empty() {
         paragraphs.push(REMEDIES.to_owned());
     }
     paragraphs.push("Yours faithfully,".to_owned());
@@ -184,6 +190,7 @@ mod tests {
             reason: None,
             denial_text: Some("You did not answer our call.".to_owned()),
             export: None,
+            notes: BTreeMap::new(),
             extension_reason: Some("many systems".to_owned()),
         };
         let text = draft(&request, Some(&confidential)).unwrap();

@@ -115,6 +115,8 @@ mod tests {
             export: [].into(),
             about: About::default(),
             connections: vec!["shop".to_owned()],
+            manual: Vec::new(),
+            code: Vec::new(),
         }
     }
 

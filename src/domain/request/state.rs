@@ -115,6 +115,8 @@ pub enum RunCode {
     Internal,
     AttemptsExhausted,
     SubjectAmbiguous,
+    /// A step in code says that it needs a person.
+    StepFailed,
 }
 
 /// What a failure in a job asks for.
@@ -128,6 +130,17 @@ pub enum Disposition {
     Fail,
 }
 
+impl Disposition {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Retry => "retry",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 impl RunCode {
     #[must_use]
     pub fn disposition(self) -> Disposition {
@@ -137,7 +150,7 @@ impl RunCode {
             | Self::SchemaChanged
             | Self::ConstraintViolation => Disposition::Wait,
             Self::RowsRemaining | Self::Internal => Disposition::Retry,
-            Self::AttemptsExhausted | Self::SubjectAmbiguous => Disposition::Fail,
+            Self::AttemptsExhausted | Self::SubjectAmbiguous | Self::StepFailed => Disposition::Fail,
         }
     }
 
@@ -152,6 +165,7 @@ impl RunCode {
             Self::Internal => "internal",
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::SubjectAmbiguous => "subject_ambiguous",
+            Self::StepFailed => "step_failed",
         }
     }
 }

@@ -3,8 +3,10 @@
 //! (b) the target commit; (c) what it did. Killed anywhere, the next claim goes on from there.
 
 mod batches;
+mod code;
 mod group;
 mod keys;
+mod manual;
 mod recorded;
 mod recorder;
 mod resolve;
@@ -77,6 +79,10 @@ struct Run<'a> {
 }
 
 async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    // Nothing is left that this program could do.
+    if manual::is_done(&recorder.request) || recorder.request.has_manual_steps_alone_left() {
+        return recorder.complete(false).await;
+    }
     recorder.check()?;
     let plan = service.plans.pinned(service, &recorder.request.plan, &recorder.request.plan_version).await?;
     let ready = prepare(service, recorder, &plan).await;
@@ -89,6 +95,7 @@ async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Inte
         recorder.check()?;
     }
     let Some(run) = ready? else { return Ok(()) };
+    code::carry_out(&run, recorder).await?;
     for group in group::groups(&run.steps) {
         group::carry_out(&run, recorder, group).await?;
     }

@@ -13,7 +13,7 @@ use crate::{
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Root, Step},
         key::{Key, Tuple},
-        request::{Confidential, Request, RunCode},
+        request::{Confidential, Request, RunCode, StepState},
         vault::DataKey,
     },
     service::Service,
@@ -114,7 +114,9 @@ async fn record(
     let subject_ref =
         refs.iter().find(|(name, _)| Some(name) == root_identity.as_ref()).map(|(_, r)| r.clone());
     let sealed = [keys::seal_root(&run.data_key, &run.root)];
-    let nothing = !found && counts.iter().all(|count| *count == 0);
+    // Code may still find something of a person whom no table knows.
+    let has_code = !run.plan.code(recorder.request.kind).is_empty();
+    let nothing = !found && counts.iter().all(|count| *count == 0) && !has_code;
     let announce = super::group::announcement(&run.steps, &counts, run.service);
     let identities = refs.len();
     recorder
@@ -128,18 +130,21 @@ async fn record(
             );
             event.rows = Some(json!({ "matched": matched }));
             let mut events = vec![event];
+            events.extend(request.await_people(actor, now));
             if nothing {
-                for step in &mut request.steps {
+                for step in request.steps.iter_mut().filter(|step| step.by_hand.is_none()) {
                     step.verified(0, now);
                 }
-                events.push(request.complete(false, actor, now));
-            } else {
+                if request.steps.iter().all(StepState::is_verified) {
+                    events.push(request.complete(false, actor, now));
+                }
+            } else if !has_code {
                 events.extend(announce(request, actor, now));
             }
             events
         })
         .await?;
-    if nothing {
+    if recorder.request.status().is_end() {
         run.service.metrics.requests_completed.inc();
     }
     Ok(())

@@ -14,8 +14,8 @@ use rightful::{
         serve,
     },
     service::{
-        Connectors, Pacing, Service, metrics::Metrics, registry::Registry, watchers::Watchers,
-        webhooks::Webhooks,
+        Connectors, Pacing, Service, code::CodeSteps, metrics::Metrics, registry::Registry,
+        watchers::Watchers, webhooks::Webhooks,
     },
     worker,
 };
@@ -119,6 +119,7 @@ impl TestApp {
             wake: Arc::new(Notify::new()),
             watchers: Watchers::default(),
             webhooks,
+            code: CodeSteps::default(),
         });
         load(&service, &plans).await;
         let running = serve(Arc::clone(&service), options(keys)).await.unwrap();

@@ -15,6 +15,7 @@ use rightful::{
     service::{
         Connectors, Pacing, Service,
         actions::{cancel, retry},
+        code::CodeSteps,
         execute::execute,
         intake::{Submission, Submitted, submit},
         metrics::Metrics,
@@ -48,11 +49,7 @@ pub struct Harness {
 impl Harness {
     /// A service on a store and connections, without a plan yet.
     pub fn new(store: Store, connections: &[(&str, &str)], pacing: Pacing) -> Self {
-        let mut connectors: Connectors = BTreeMap::new();
-        for (name, url) in connections {
-            connectors.insert((*name).to_owned(), connector(url));
-        }
-        Self::of(store, connectors, pacing)
+        Self::with_code(store, connections, pacing, CodeSteps::default())
     }
 
     /// As [`new`](Self::new), with connections whose commits can be made to go wrong.
@@ -63,10 +60,16 @@ impl Harness {
             let faulty = Faulty { inner: connector(url), faults: faults.clone() };
             connectors.insert((*name).to_owned(), Arc::new(faulty));
         }
-        (Self::of(store, connectors, pacing), faults)
+        (Self::of(store, connectors, pacing, CodeSteps::default()), faults)
     }
 
-    fn of(store: Store, connectors: Connectors, pacing: Pacing) -> Self {
+    /// As [`new`](Self::new), with steps in code.
+    pub fn with_code(store: Store, connections: &[(&str, &str)], pacing: Pacing, code: CodeSteps) -> Self {
+        let connectors = connections.iter().map(|(name, url)| ((*name).to_owned(), connector(url))).collect();
+        Self::of(store, connectors, pacing, code)
+    }
+
+    fn of(store: Store, connectors: Connectors, pacing: Pacing, code: CodeSteps) -> Self {
         let service = Service {
             store,
             vault: Arc::new(Vault::new(&[7; 32])),
@@ -79,6 +82,7 @@ impl Harness {
             wake: Arc::new(Notify::new()),
             watchers: Watchers::default(),
             webhooks: Webhooks { endpoints: BTreeMap::new(), client: WebClient::new([]).unwrap() },
+            code,
         };
         Self { service: Arc::new(service), plans: tempfile::tempdir().expect("a folder") }
     }
