@@ -47,14 +47,14 @@ struct Findings {
 }
 
 impl Check {
-    pub fn run(&self, path: &Path) -> Outcome {
-        let findings = run_async(async { Ok(look(path).await) })?;
+    pub fn run(&self, path: &Path, code: &CodeSteps) -> Outcome {
+        let findings = run_async(async { Ok(look(path, code).await) })?;
         print(&if self.json { findings.as_json() } else { findings.as_text() })?;
         findings.outcome()
     }
 }
 
-async fn look(path: &Path) -> Findings {
+async fn look(path: &Path, code: &CodeSteps) -> Findings {
     let mut findings = Findings::default();
     let config = match config::load(path) {
         Ok(config) => config,
@@ -67,8 +67,7 @@ async fn look(path: &Path) -> Findings {
     findings.connections = config.connections.keys().cloned().collect();
     let (plans, loaded) = compile_folder(&connectors, &config.plans).await;
     findings.faults.extend(loaded.faults);
-    // The command line is a program that registers none.
-    findings.faults.extend(unregistered_code(&CodeSteps::default(), &plans));
+    findings.faults.extend(unregistered_code(code, &plans));
     findings.down = loaded.down;
     findings.plans = plans;
     findings.ask_the_rest(&connectors).await;

@@ -3,6 +3,8 @@
 //!
 //! `RIGHTFUL_KILLS=300 cargo test crash` is the long run.
 
+mod manual;
+
 use std::{
     collections::BTreeMap,
     process::Command,

@@ -119,6 +119,14 @@ impl Site {
         serde_json::from_slice(&answer.bytes().await.ok()?).ok()
     }
 
+    /// POST below the base URL: status and body; `None` when nobody answered.
+    pub async fn post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        let answer = request.send().await.ok()?;
+        Some((answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.ok()?).ok()?))
+    }
+
     /// Waits for the end of a request, across pauses and restarts; the request.
     pub async fn finished(&self, id: &str) -> Value {
         let begun = Instant::now();
