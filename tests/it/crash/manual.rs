@@ -94,7 +94,8 @@ async fn survive(target: &Target, store: &str, kills: usize) {
 }
 
 async fn say(site: &Site, id: &str, step: &str, result: &str) -> Option<(u16, Value)> {
-    site.post(&format!("/v1/requests/{id}/steps/{step}/complete"), &json!({ "result": result })).await
+    let path = format!("/v1/requests/{id}/steps/{step}/complete");
+    site.post(&path, &json!({ "result": result }), None).await
 }
 
 /// Says what is left to say, as soon as no worker is at the request.

@@ -97,17 +97,7 @@ impl Site {
     /// Submits an erasure. `None` when the process died before it answered.
     pub async fn submit(&self, plan: &str, subject: Value, key: Option<&str>) -> Option<Value> {
         let body = json!({ "kind": "erasure", "plan": plan, "subject": subject });
-        let mut request = self
-            .http
-            .post(format!("{}/v1/requests", self.base))
-            .bearer_auth(&self.token)
-            .header("content-type", "application/json");
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        let answer = request.body(body.to_string()).send().await.ok()?;
-        let status = answer.status().as_u16();
-        let body: Value = serde_json::from_slice(&answer.bytes().await.ok()?).ok()?;
+        let (status, body) = self.post("/v1/requests", &body, key).await?;
         assert!(status == 202 || status == 200, "{status}: {body}");
         Some(body)
     }
@@ -119,11 +109,17 @@ impl Site {
         serde_json::from_slice(&answer.bytes().await.ok()?).ok()
     }
 
-    /// POST below the base URL: status and body; `None` when nobody answered.
-    pub async fn post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
-        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        let request = request.header("content-type", "application/json").body(body.to_string());
-        let answer = request.send().await.ok()?;
+    /// POST below the base URL, with an idempotency key if any: status and body; `None` when nobody answered.
+    pub async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Option<(u16, Value)> {
+        let mut request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = request.body(body.to_string()).send().await.ok()?;
         Some((answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.ok()?).ok()?))
     }
 
