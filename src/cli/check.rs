@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Failure, Outcome, print, run_async, wiring};
@@ -18,11 +19,13 @@ use crate::{
         compiled::{CompiledPlan, Step},
         document::{Fault, Severity},
         plan::{PlanFile, gaps},
+        request::{CODE, Kind, MANUAL},
     },
     http::auth::Verifier,
     service::{
         Connectors,
-        registry::{FromFile, compile_folder},
+        code::CodeSteps,
+        registry::{FromFile, compile_folder, unregistered_code},
     },
 };
 
@@ -44,14 +47,14 @@ struct Findings {
 }
 
 impl Check {
-    pub fn run(&self, path: &Path) -> Outcome {
-        let findings = run_async(async { Ok(look(path).await) })?;
+    pub fn run(&self, path: &Path, code: &CodeSteps) -> Outcome {
+        let findings = run_async(async { Ok(look(path, code).await) })?;
         print(&if self.json { findings.as_json() } else { findings.as_text() })?;
         findings.outcome()
     }
 }
 
-async fn look(path: &Path) -> Findings {
+async fn look(path: &Path, code: &CodeSteps) -> Findings {
     let mut findings = Findings::default();
     let config = match config::load(path) {
         Ok(config) => config,
@@ -65,6 +68,7 @@ async fn look(path: &Path) -> Findings {
     let (plans, loaded) = compile_folder(&connectors, &config.plans).await;
     findings.faults.extend(loaded.faults);
     findings.faults.extend(plans.iter().flat_map(|plan| gaps(&plan.file)));
+    findings.faults.extend(unregistered_code(code, &plans));
     findings.down = loaded.down;
     findings.plans = plans;
     findings.ask_the_rest(&connectors).await;
@@ -190,8 +194,8 @@ impl Findings {
         for FromFile { file, compiled } in &self.plans {
             let Some(plan) = compiled else { continue };
             let _ = writeln!(text, "plan {} {} ({})", plan.name, plan.version, file.file);
-            for (at, step) in plan.erasure.iter().enumerate() {
-                let _ = writeln!(text, "  {:>2}. {} {}", at + 1, step.name, step.action.name());
+            for (at, step) in steps(plan).iter().enumerate() {
+                let _ = writeln!(text, "  {:>2}. {} {}", at + 1, step.name, step.action);
             }
             let exported: Vec<&str> = plan.export.iter().map(|step| step.name.as_str()).collect();
             let _ = writeln!(text, "  export: {}", exported.join(", "));
@@ -214,8 +218,8 @@ impl Findings {
             .plans
             .iter()
             .map(|plan| {
-                let of = |steps: &[Step]| steps.iter().map(step_json).collect::<Vec<_>>();
-                let steps = plan.compiled.as_ref().map(|plan| of(&plan.erasure));
+                let of = |steps: &[Step]| steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>();
+                let steps = plan.compiled.as_ref().map(steps);
                 let export = plan.compiled.as_ref().map(|plan| of(&plan.export));
                 json!({
                     "name": plan.file.name.value,
@@ -246,8 +250,29 @@ fn fault_json(fault: &Fault) -> Value {
     })
 }
 
-fn step_json(step: &Step) -> Value {
-    json!({ "name": step.name, "action": step.action.name(), "basis": step.basis })
+/// One step as it is told.
+#[derive(Serialize)]
+struct Told<'p> {
+    name: &'p str,
+    action: &'static str,
+    basis: Option<&'p str>,
+}
+
+/// What an erasure does, in the order of execution.
+fn steps(plan: &CompiledPlan) -> Vec<Told<'_>> {
+    let code =
+        plan.code(Kind::Erasure).iter().map(|step| Told { name: &step.name, action: CODE, basis: None });
+    let tables = plan.erasure.iter().map(|step| Told {
+        name: &step.name,
+        action: step.action.name(),
+        basis: step.basis.as_deref(),
+    });
+    let manual = plan.manual(Kind::Erasure).map(|step| Told {
+        name: &step.name,
+        action: MANUAL,
+        basis: step.basis.as_deref(),
+    });
+    code.chain(tables).chain(manual).collect()
 }
 
 /// Everything of a plan that becomes SQL: connection, text, line and name of the entry it stems from.

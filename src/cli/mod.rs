@@ -15,7 +15,7 @@ use crate::{
     config::{self, Config},
     connectors::ConnectorError,
     domain::document::{Fault, Severity},
-    service::Connectors,
+    service::{Connectors, code::CodeSteps},
 };
 
 /// How long threads that cannot be interrupted are waited for at the end.
@@ -25,6 +25,7 @@ mod audit;
 mod check;
 mod demo;
 mod draft;
+mod embed;
 mod init;
 mod migrate;
 mod openapi;
@@ -33,6 +34,8 @@ mod serve;
 mod serving;
 mod token;
 mod wiring;
+
+pub use embed::{Embedded, Started};
 
 /// Carries out GDPR erasure requests in your databases, proves it by fresh counts, and keeps an audit log that can
 /// be checked.
@@ -63,7 +66,8 @@ enum Command {
 }
 
 /// Why a command failed, in one line. It never holds personal data.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct Failure(String);
 
 impl Failure {
@@ -95,13 +99,19 @@ pub(crate) type Outcome = Result<(), Failure>;
 /// Reads the arguments of the process and carries out their command.
 #[must_use]
 pub fn run() -> ExitCode {
+    run_with(CodeSteps::default())
+}
+
+/// As [`run`], for a program that has steps of erasures of its own: `serve` carries them out, and `check` knows them.
+#[must_use]
+pub fn run_with(code: CodeSteps) -> ExitCode {
     let Arguments { config, command } = Arguments::parse();
     let outcome = match command {
         Command::Init(init) => init.run(&config),
         Command::Demo(demo) => demo.run(),
-        Command::Serve(serve) => serve.run(&config),
+        Command::Serve(serve) => serve.run(&config, code),
         Command::Migrate(migrate) => migrate.run(&config),
-        Command::Check(check) => check.run(&config),
+        Command::Check(check) => check.run(&config, &code),
         Command::Draft(draft) => draft.run(&config),
         Command::Preview(preview) => preview.run(&config),
         Command::Token(token) => token.run(&config),

@@ -76,7 +76,14 @@ impl Preview {
             .steps
             .iter()
             .map(|step| {
-                json!({ "name": step.name, "action": step.action, "matched": step.matched, "basis": step.basis })
+                let (to_do, recipient) = match &step.manual {
+                    Some(manual) => (Some(&manual.r#do), manual.recipient.as_ref()),
+                    None => (None, None),
+                };
+                json!({
+                    "name": step.name, "action": step.action, "matched": step.matched, "basis": step.basis,
+                    "do": to_do, "recipient": recipient,
+                })
             })
             .collect();
         let answer = json!({
@@ -96,7 +103,8 @@ fn as_table(counted: &Counted) -> String {
         counted.plan_version, "step", "action", "rows"
     );
     for step in &counted.steps {
-        let rows = step.matched.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
+        let unknown = if step.manual.is_some() { "" } else { "?" };
+        let rows = step.matched.map_or_else(|| unknown.to_owned(), |rows| rows.to_string());
         let basis = step.basis.as_deref().map(|basis| format!("  {basis}")).unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{:<width$}  {:<22} {rows:>10}{basis}", step.name, step.action);

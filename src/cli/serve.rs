@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{self, LogFormat},
-    service::registry::Loaded,
+    service::{code::CodeSteps, registry::Loaded},
 };
 
 /// What this service has to say, and what is wrong elsewhere.
@@ -33,12 +33,12 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub fn run(&self, path: &Path) -> Outcome {
+    pub fn run(&self, path: &Path, code: CodeSteps) -> Outcome {
         let config = load(path)?;
         start_logging(USUAL_LOG);
         run_async(async {
             let mut signals = Signals::new()?;
-            let (serving, loaded) = Serving::start(&config, self.role).await?;
+            let (serving, loaded) = Serving::start(&config, self.role, code).await?;
             report(&loaded);
             print(&format!("rightful listens on http://{}\n", serving.address))?;
             until_stopped(serving, &mut signals, loaded).await

@@ -10,7 +10,7 @@ use super::{Failure, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
-    service::{Service, holds, packages, registry::Loaded, reminders, webhooks},
+    service::{Service, code::CodeSteps, holds, packages, registry::Loaded, reminders, webhooks},
     worker,
 };
 
@@ -42,8 +42,8 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Migrates the store, registers the plans and starts what the role asks for.
-    pub async fn start(config: &Config, role: Role) -> Result<(Self, Loaded), Failure> {
-        let service = Arc::new(wiring::service(config).await.map_err(Failure::new)?);
+    pub async fn start(config: &Config, role: Role, code: CodeSteps) -> Result<(Self, Loaded), Failure> {
+        let service = Arc::new(wiring::service(config, code).await.map_err(Failure::new)?);
         service.store.migrate().await.map_err(Failure::new)?;
         // Workers run from the versions in the store; only the API offers plans.
         let plans = (role != Role::Worker).then(|| config.plans.clone());

@@ -15,6 +15,7 @@ use crate::{
     domain::{clock::Clock, vault::Vault, webhook::SigningKey},
     service::{
         Connectors, Pacing, Service,
+        code::CodeSteps,
         metrics::Metrics,
         packages::Packages,
         registry::Registry,
@@ -45,7 +46,7 @@ pub(super) enum StartError {
 ///
 /// # Errors
 /// When the store cannot be opened or a connection's URL is wrong.
-pub(super) async fn service(config: &Config) -> Result<Service, StartError> {
+pub(super) async fn service(config: &Config, code: CodeSteps) -> Result<Service, StartError> {
     let clock = Clock;
     Ok(Service {
         store: Store::open(config.store.expose(), clock)
@@ -62,6 +63,7 @@ pub(super) async fn service(config: &Config) -> Result<Service, StartError> {
         watchers: Watchers::default(),
         webhooks: webhooks(config)?,
         packages: packages(&config.exports)?,
+        code,
     })
 }
 

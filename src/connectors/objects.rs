@@ -92,13 +92,13 @@ impl Objects {
         }
     }
 
-    /// The first parts of the names that there are.
+    /// The next parts of the names that begin with `parent/`; of all names, where that is empty.
     ///
     /// # Errors
     /// `Unavailable` when it cannot be asked.
-    pub async fn folders(&self) -> Result<Vec<String>, ConnectorError> {
-        let listed =
-            self.store.list_with_delimiter(Some(&self.place(""))).await.map_err(|error| fault(&error))?;
+    pub async fn folders(&self, parent: &str) -> Result<Vec<String>, ConnectorError> {
+        let place = self.place(parent);
+        let listed = self.store.list_with_delimiter(Some(&place)).await.map_err(|error| fault(&error))?;
         let name = |place: Place| place.filename().map(str::to_owned);
         Ok(listed.common_prefixes.into_iter().filter_map(name).collect())
     }
@@ -140,12 +140,13 @@ mod tests {
         objects.put("ab/1/000000", vec![4]).await.unwrap();
         assert_eq!(objects.get("a/1/000000").await.unwrap(), Some(vec![1, 2]));
         assert_eq!(objects.get("a/1/000001").await.unwrap(), None);
-        let mut folders = objects.folders().await.unwrap();
+        let mut folders = objects.folders("").await.unwrap();
         folders.sort();
         assert_eq!(folders, ["a", "ab"]);
+        assert_eq!(objects.folders("ab").await.unwrap(), ["1"]);
         objects.remove_all("a").await.unwrap();
         objects.remove_all("nothing").await.unwrap();
         assert_eq!(objects.get("a/2/000000").await.unwrap(), None);
-        assert_eq!(objects.folders().await.unwrap(), ["ab"]);
+        assert_eq!(objects.folders("").await.unwrap(), ["ab"]);
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     call::{CallTemplate, NewFields},
-    plan::About,
+    plan::{About, CodeStep, ManualStep},
     rectification::Rectification,
     schema::Family,
 };
@@ -37,6 +37,13 @@ pub struct CompiledPlan {
     pub about: About,
     /// Every connection that a step or key set names, the root's included.
     pub connections: Vec<String>,
+    /// What people do by hand, beside the steps above. Left out where there is none: a plan without has the version
+    /// that it always had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manual: Vec<ManualStep>,
+    /// What the embedding program does before an erasure touches any table, in the order of execution.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub code: Vec<CodeStep>,
 }
 
 /// The table that holds the person, and the columns of that row which are read once at resolution. They are

@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::call::CallTemplate;
 
 mod gaps;
+mod manual;
 mod parse;
 
 pub use super::document::At;
 pub use gaps::gaps;
+pub use manual::{CodeStep, ManualStep};
 pub use parse::parse;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub struct PlanFile {
     pub entries: Vec<Entry>,
     /// The connections named, in the order of the file.
     pub connections: Vec<At<String>>,
+    /// In the order of the file.
+    pub manual: Vec<At<ManualStep>>,
+    /// In the order of execution.
+    pub code: Vec<At<CodeStep>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

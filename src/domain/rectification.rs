@@ -13,6 +13,7 @@ use super::compiled::{KeyColumn, TableName};
 
 mod arrays;
 mod bind;
+mod narrow;
 mod resources;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ mod answering;
 mod approval;
 mod asked;
 pub mod letter;
+mod manual;
 mod progress;
 mod rest;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod transitions;
 pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, SOON};
 pub use approval::{DenialReason, Refusal};
 pub use asked::{ExportOptions, Format, Places, Right};
+pub use manual::{ByHand, CODE, MANUAL, ManualResult};
 pub use state::{Disposition, Outcome, RunCode, RunError, State, Status};
 pub use transitions::{Cancelled, WithReason};
 
@@ -108,8 +110,10 @@ pub struct Request {
 pub enum StepStatus {
     Pending,
     InProgress,
+    /// For a person who carries it out.
+    Waiting,
     Completed,
-    /// Kept by its basis.
+    /// Kept by its basis, or not possible by hand.
     Withheld,
     Failed,
 }
@@ -120,6 +124,7 @@ impl StepStatus {
         match self {
             Self::Pending => "pending",
             Self::InProgress => "in_progress",
+            Self::Waiting => "waiting",
             Self::Completed => "completed",
             Self::Withheld => "withheld",
             Self::Failed => "failed",
@@ -144,6 +149,9 @@ pub struct StepState {
     pub batches: i32,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+    /// Of a manual step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<ByHand>,
 }
 
 /// The subject as it was given: identity name → value. Personal data: sealed in the store, no `Debug`.
@@ -173,6 +181,9 @@ pub struct Confidential {
     /// Of a rectification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<Changes>,
+    /// What people wrote to manual steps, by step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
 }
 
 /// A transition that the present state does not allow.

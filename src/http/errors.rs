@@ -25,6 +25,10 @@ impl From<ServiceError> for Problem {
                 Code::Gone,
                 "The package has expired, or the link was used: submit a new export, or make a new link.",
             ),
+            ServiceError::NothingToExport => Self::invalid(vec![FieldError::new(
+                "/right",
+                "the plan hands out nothing under it: list columns under `export`, or `portable`",
+            )]),
             ServiceError::UnknownPlan => Self::faults(
                 Code::UnknownPlan,
                 vec![FieldError::new("/plan", "no plan of this name is registered")],
@@ -84,6 +88,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::OwnRequest => {
             Problem::new(Code::Forbidden, "A request is decided by somebody else than who submitted it.")
         }
+        Refusal::NoSuchStep => Problem::not_found(),
         Refusal::InFuture(name) | Refusal::BeforeReceipt(name) => {
             Problem::invalid(vec![FieldError::new(pointer(name), refusal.to_string())])
         }

@@ -30,6 +30,7 @@ pub struct ProblemAnswer(ProblemBody);
         requests::submit::submit, requests::list::list, requests::read::read, requests::read::events,
         requests::decide::approve, requests::decide::deny, requests::act::cancel, requests::act::retry,
         requests::answering::check_identity, requests::answering::extend, requests::answering::answered,
+        requests::steps::complete,
         requests::answering::draft, requests::list::summary, requests::list::search,
         requests::export::download, requests::export::link, requests::export::by_link,
         plans::list, plans::read, plans::version, plans::preview,

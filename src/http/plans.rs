@@ -11,7 +11,11 @@ use super::{
     requests::{changes, kind, subject},
 };
 use crate::{
-    domain::{audit::timestamp, compiled::CompiledPlan, request::Kind},
+    domain::{
+        audit::timestamp,
+        compiled::CompiledPlan,
+        request::{CODE, Kind, MANUAL},
+    },
     service::{
         catalogue::{self, Offered, Version},
         error::ServiceError,
@@ -44,15 +48,21 @@ struct StepsBody {
     rectification: Vec<PlanStep>,
 }
 
-/// One table with one action.
+/// One table with one action, or something that a person or the embedding program does.
 #[derive(Serialize, ToSchema)]
 struct PlanStep {
     #[schema(example = "shop.order_items")]
     name: String,
-    connection: String,
+    /// Null for steps that are no table's.
+    connection: Option<String>,
+    /// `code` and `manual` for steps that are no table's.
     #[schema(example = "delete")]
     action: &'static str,
     basis: Option<String>,
+    /// Of a manual step: what is to be done. Null for others, as is the next.
+    r#do: Option<String>,
+    /// Of a manual step: who is to be told (GDPR Art. 17(2), 19).
+    recipient: Option<String>,
 }
 
 /// A version with its source text.
@@ -91,9 +101,13 @@ pub struct PreviewBody {
 struct PreviewStepBody {
     name: String,
     action: &'static str,
-    /// Rows; null when they were not counted, and a warning says why.
+    /// Rows; null when they were not counted, and a warning says why. Manual steps have none.
     matched: Option<u64>,
     basis: Option<String>,
+    /// Of a manual step: what is to be done. Null for others, as is the next.
+    r#do: Option<String>,
+    /// Of a manual step: who is to be told (GDPR Art. 17(2), 19).
+    recipient: Option<String>,
 }
 
 /// The plans of this process, by name.
@@ -190,6 +204,8 @@ fn preview_body(kind: &'static str, preview: Preview) -> PreviewBody {
                 action: step.action,
                 matched: step.matched,
                 basis: step.basis,
+                r#do: step.manual.as_ref().map(|manual| manual.r#do.clone()),
+                recipient: step.manual.and_then(|manual| manual.recipient),
             })
             .collect(),
         warnings: preview.warnings,
@@ -215,12 +231,6 @@ fn registered_body(version: Version) -> PlanBody {
     let names = |identities: &[crate::domain::compiled::Identity]| {
         Some(identities.iter().map(|identity| identity.name.clone()).collect())
     };
-    let step = |step: &crate::domain::compiled::Step| PlanStep {
-        name: step.name.clone(),
-        connection: step.connection.clone(),
-        action: step.action.name(),
-        basis: step.basis.clone(),
-    };
     PlanBody {
         name: plan.name.clone(),
         version: Some(plan.version.clone()),
@@ -228,9 +238,34 @@ fn registered_body(version: Version) -> PlanBody {
         identities: names(&plan.root.identities),
         scope: names(&plan.root.scope),
         steps: Some(StepsBody {
-            erasure: plan.erasure.iter().map(step).collect(),
-            export: plan.export.iter().map(step).collect(),
-            rectification: plan.rectification.iter().map(step).collect(),
+            erasure: steps(plan, Kind::Erasure),
+            export: steps(plan, Kind::Export),
+            rectification: steps(plan, Kind::Rectification),
         }),
     }
+}
+
+/// The steps of a kind of request in the order of execution.
+fn steps(plan: &CompiledPlan, kind: Kind) -> Vec<PlanStep> {
+    let bare = |name: &str, action| PlanStep {
+        name: name.to_owned(),
+        connection: None,
+        action,
+        basis: None,
+        r#do: None,
+        recipient: None,
+    };
+    let code = plan.code(kind).iter().map(|step| bare(&step.name, CODE));
+    let tables = plan.steps(kind).iter().map(|step| PlanStep {
+        connection: Some(step.connection.clone()),
+        basis: step.basis.clone(),
+        ..bare(&step.name, step.action.name())
+    });
+    let manual = plan.manual(kind).map(|step| PlanStep {
+        basis: step.basis.clone(),
+        r#do: Some(step.r#do.clone()),
+        recipient: step.recipient.clone(),
+        ..bare(&step.name, MANUAL)
+    });
+    code.chain(tables).chain(manual).collect()
 }

@@ -17,7 +17,7 @@ use super::{
     call::{Answer, Call},
     docs, health, holds, plans,
     problem::{Code, Problem},
-    requests::{act, answering, decide, export, list, read, submit},
+    requests::{act, answering, decide, export, list, read, steps, submit},
     webhooks,
 };
 
@@ -81,6 +81,7 @@ table! {
         POST "/v1/requests/{id}/deny" Decide => decide::deny;
         POST "/v1/requests/{id}/cancel" Cancel => act::cancel;
         POST "/v1/requests/{id}/retry" Retry => act::retry;
+        POST "/v1/requests/{id}/steps/{name}/complete" CompleteStep => steps::complete;
         POST "/v1/requests/{id}/identity_check" Answer => answering::check_identity;
         POST "/v1/requests/{id}/extend" Answer => answering::extend;
         POST "/v1/requests/{id}/answered" Answer => answering::answered;

@@ -136,7 +136,9 @@ pub(super) struct Newer {
 /// The plan's current version where the request has touched nothing and what it asks for fits it.
 pub(super) fn newer_version(service: &Service, request: &Request, known: &Reading) -> Option<Newer> {
     let Some(Availability::Registered(current)) = service.plans.current(&request.plan) else { return None };
-    if request.touched || current.compiled.version == request.plan_version {
+    // What somebody said of a step holds for the version that asked for it.
+    let was_worked_on = request.touched || request.steps.iter().any(|step| step.result().is_some());
+    if was_worked_on || current.compiled.version == request.plan_version {
         return None;
     }
     let given = known.confidential.as_ref()?;
@@ -172,6 +174,11 @@ pub(super) async fn repin(
 pub(super) enum Text {
     Denial(String),
     Extension(String),
+    /// To what became of a manual step.
+    Note {
+        step: String,
+        text: String,
+    },
 }
 
 /// One change of a request, with its event and text, in one transaction.
@@ -218,6 +225,9 @@ async fn seal(service: &Service, tx: &mut Tx, id: Uuid, text: Text) -> Result<()
     match text {
         Text::Denial(text) => confidential.denial_text = Some(text),
         Text::Extension(text) => confidential.extension_reason = Some(text),
+        Text::Note { step, text } => {
+            confidential.notes.insert(step, text);
+        }
     }
     let plain = serde_json::to_vec(&confidential).map_err(|_| UNREADABLE)?;
     tx.reseal(id, &data_key.seal(&plain, CONFIDENTIAL)).await?;

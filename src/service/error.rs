@@ -20,6 +20,8 @@ pub enum ServiceError {
     /// Its time is over.
     #[error("it was there, and is gone for good")]
     Gone,
+    #[error("the plan hands out nothing under this right")]
+    NothingToExport,
     #[error("no plan of this name is registered")]
     UnknownPlan,
     /// A connection was down when the plan was loaded, and no version of it was ever compiled.

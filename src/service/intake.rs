@@ -1,5 +1,7 @@
 //! Submitting a request: one transaction with its first audit event, and the worker is woken.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
@@ -80,8 +82,12 @@ pub async fn submit(
         extension_reason: None,
         export: submission.export.clone(),
         changes: submission.changes.clone(),
+        notes: BTreeMap::new(),
     };
     let steps = confidential.steps(plan, submission.kind)?;
+    if submission.kind == Kind::Export && steps.is_empty() {
+        return Err(ServiceError::NothingToExport);
+    }
     let places = confidential.places(&service.vault, &refs);
     let mut request = new_request(service, reader, plan, &steps, &submission)?;
     let secrets = seal(service, &confidential)?;
@@ -208,7 +214,7 @@ fn new_request(
         touched: false,
         hold: None,
         subject_ref: None,
-        steps: StepState::initial(steps),
+        steps: StepState::of_plan(plan, submission.kind, steps),
         head: ChainHead::default(),
     })
 }

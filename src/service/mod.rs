@@ -6,12 +6,14 @@ pub mod answering;
 pub mod audit;
 pub mod audit_export;
 pub mod catalogue;
+pub mod code;
 mod connectors;
 pub mod decisions;
 pub mod error;
 pub mod execute;
 pub mod holds;
 pub mod intake;
+pub mod manual;
 pub mod metrics;
 pub mod packages;
 pub mod preview;
@@ -29,6 +31,7 @@ use crate::{
     domain::{clock::Clock, request::Kind, vault::Vault},
     store::Store,
 };
+use code::CodeSteps;
 pub use connectors::Connectors;
 use metrics::Metrics;
 use packages::Packages;
@@ -53,6 +56,8 @@ pub struct Service {
     pub watchers: Watchers,
     pub webhooks: Webhooks,
     pub packages: Packages,
+    /// Steps of erasures that the embedding program carries out.
+    pub code: CodeSteps,
 }
 
 /// How hard the worker may lean on the databases, and how long it owns a request.

@@ -21,11 +21,12 @@ use crate::{
     connectors::objects::Objects,
     domain::{
         audit::{EventName, hex},
+        request::Status,
         vault::DataKey,
     },
     store::{LinkUse, Package, Tx},
 };
-pub use expiry::{expire, run, sweep};
+pub use expiry::{expire, run, sweep, tidy};
 pub use parts::{Parts, Upload};
 
 /// The longest life of a link.
@@ -63,8 +64,12 @@ pub struct Link {
 /// # Errors
 /// `NotFound` before it is there, `Gone` when its time is over.
 pub async fn open(service: &Service, reader: &Reader, id: Uuid) -> Result<Opened, ServiceError> {
-    visible(service, reader, id).await?;
-    of_request(service, id).await
+    // It may lie there before people have done their part of the request.
+    let request = visible(service, reader, id).await?;
+    match request.status() {
+        Status::Completed => of_request(service, id).await,
+        _ => Err(ServiceError::NotFound),
+    }
 }
 
 async fn of_request(service: &Service, id: Uuid) -> Result<Opened, ServiceError> {

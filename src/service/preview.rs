@@ -14,8 +14,9 @@ use crate::{
         compile::subject::{SubjectFault, check_subject},
         compiled::{CompiledPlan, Step},
         key::{Key, Tuple},
+        plan::{CodeStep, ManualStep},
         rectification::{Changes, ChangesFault, bind},
-        request::{Kind, Subject},
+        request::{CODE, Kind, MANUAL, Subject},
     },
 };
 
@@ -37,8 +38,10 @@ pub struct PreviewStep {
     pub name: String,
     pub action: &'static str,
     pub basis: Option<String>,
-    /// `None`: not counted; a warning says why.
+    /// `None`: not counted; a warning says why, but for manual steps, which have no rows.
     pub matched: Option<u64>,
+    /// Of a step that people carry out.
+    pub manual: Option<ManualStep>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +91,8 @@ pub async fn look_ahead(
         Err(_) => return Err(unresolved(plan)),
     };
     let keys = Keys { root: Arc::new(tuple), ..Keys::default() };
-    let mut steps = Vec::new();
+    let mut steps: Vec<PreviewStep> =
+        plan.code(kind).iter().map(|step| in_code(step, &mut warnings)).collect();
     for step in planned.iter() {
         let matched = count(connectors, step, &keys, until, &mut warnings).await?;
         steps.push(PreviewStep {
@@ -96,9 +100,21 @@ pub async fn look_ahead(
             action: step.action.name(),
             basis: step.basis.clone(),
             matched,
+            manual: None,
         });
     }
+    steps.extend(plan.manual(kind).map(by_hand));
     Ok(Preview { plan_version: plan.version.clone(), steps, warnings })
+}
+
+fn in_code(step: &CodeStep, warnings: &mut Vec<String>) -> PreviewStep {
+    warnings.push(format!("{} is code: what it will find is known only to itself", step.name));
+    PreviewStep { name: step.name.clone(), action: CODE, basis: None, matched: None, manual: None }
+}
+
+fn by_hand(step: &ManualStep) -> PreviewStep {
+    let manual = Some(step.clone());
+    PreviewStep { name: step.name.clone(), action: MANUAL, basis: step.basis.clone(), matched: None, manual }
 }
 
 fn unresolved(plan: &CompiledPlan) -> PreviewError {

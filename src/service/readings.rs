@@ -97,7 +97,8 @@ async fn package(service: &Service, request: &Request) -> Result<Option<Package>
 }
 
 /// What became of a request that was read before: as this process was told, or else as the store has it. What is sealed
-/// changes only with the answer, and pseudonyms when the person gets known or another version of the plan is pinned.
+/// changes only with the answer and with what people say of their steps, and pseudonyms when the person gets known or
+/// another version of the plan is pinned.
 ///
 /// # Errors
 /// As [`read`].
@@ -116,7 +117,9 @@ pub async fn refresh(
         true => known.refs,
         false => service.store.refs(request.id).await?,
     };
-    let confidential = match known.request.answering == request.answering {
+    let said = |request: &Request| request.steps.iter().filter(|step| step.result().is_some()).count();
+    let same_texts = known.request.answering == request.answering && said(&known.request) == said(&request);
+    let confidential = match same_texts {
         true => known.confidential,
         false => unsealed(service, request.id).await?,
     };

@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::{Connectors, Service, execute::trouble::Interrupt};
+use super::{Connectors, Service, code::CodeSteps, execute::trouble::Interrupt};
 use crate::{
     connectors::ConnectorError,
     domain::{
@@ -87,7 +87,8 @@ impl Registry {
     /// # Errors
     /// When the store does not answer.
     pub async fn load(&self, service: &Service, folder: &Path) -> Result<Loaded, StoreError> {
-        let (compiled, loaded) = compile_folder(&service.connectors, folder).await;
+        let (compiled, mut loaded) = compile_folder(&service.connectors, folder).await;
+        loaded.faults.extend(unregistered_code(&service.code, &compiled));
         if !loaded.is_refused() {
             self.register(service, compiled).await?;
         }
@@ -349,6 +350,31 @@ async fn catalogs(
         }
     }
     catalogs
+}
+
+/// Steps in code that plans name and this program has not registered.
+#[must_use]
+pub fn unregistered_code(code: &CodeSteps, plans: &[FromFile]) -> Vec<Fault> {
+    let known: Vec<&str> = code.names().collect();
+    let steps = plans.iter().flat_map(|plan| plan.file.code.iter().map(|step| (&plan.file.file, step)));
+    let unknown = steps.filter(|(_, step)| !known.contains(&step.value.name.as_str()));
+    let remedy = match known.as_slice() {
+        [] => "register it in the program that embeds this crate, and check the plan with that program"
+            .to_owned(),
+        known => format!("this program has registered: {}", known.join(", ")),
+    };
+    unknown
+        .map(|(file, step)| Fault {
+            file: file.clone(),
+            line: Some(step.line),
+            problem: format!(
+                "step `{}` is code, and this program has registered none of that name",
+                step.value.name
+            ),
+            remedy: remedy.clone(),
+            severity: Severity::Error,
+        })
+        .collect()
 }
 
 fn unknown_connection(connectors: &Connectors, plan: &PlanFile) -> Option<Fault> {

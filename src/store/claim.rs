@@ -41,7 +41,8 @@ pub struct Claims {
 
 impl Store {
     /// Takes the claimable requests that have waited longest, at most `count`: approved, paused until now, or in
-    /// progress with a lease that ran out. One that was claimed `max_attempts` times in a row without durable
+    /// progress with a lease that ran out; none that is left to people, see
+    /// [`Request::claimable_from`]. One that was claimed `max_attempts` times in a row without durable
     /// progress has crashed its workers: it fails and is passed over.
     ///
     /// # Errors

@@ -158,8 +158,15 @@ impl Tx {
             );
             diesel::insert_into(hold_refs::table).values(row)
         });
-        for request in self.resolved_requests_of(refs).await? {
-            if hold.covers(request.kind, &request.plan, &request.steps) {
+        for mut request in self.resolved_requests_of(refs).await? {
+            if !hold.covers(request.kind, &request.plan, &request.steps) {
+                continue;
+            }
+            if request.is_left_to_people() {
+                // No worker comes by to heed it.
+                let event = request.held(hold.id, &hold.placed_by);
+                self.write(&mut request, vec![event]).await?;
+            } else {
                 let heed = diesel::update(requests::table.find(request.id.to_string()))
                     .set(requests::hold_id.eq(Some(id)));
                 on!(self.conn().await?, |c| heed.execute(c).await)?;

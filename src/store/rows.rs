@@ -66,7 +66,7 @@ impl StateRow {
             due_at: request.urgency().naive_utc(),
             started_at: request.started_at.map(|at| at.naive_utc()),
             finished_at: request.state.finished_at().map(|at| at.naive_utc()),
-            run_at: request.run_at.naive_utc(),
+            run_at: request.claimable_from().naive_utc(),
             attempt: request.attempt,
             strikes: request.strikes,
             failures: request.failures,

@@ -239,7 +239,8 @@ impl Tx {
     }
 
     /// What a worker did, in one round trip: [`append`](Self::append), [`save`](Self::save), and where the request has
-    /// ended, what [`release`](Self::release) and [`delete_keys`](Self::delete_keys) do.
+    /// ended, what [`release`](Self::release) and [`delete_keys`](Self::delete_keys) do. One that is left to people gives
+    /// back the person's locks alone: others of the person run meanwhile.
     ///
     /// # Errors
     /// As those.
@@ -247,10 +248,12 @@ impl Tx {
         let announcement = Announcement::of(&self.endpoints, self.clock, request, &events);
         let events = chain(self.clock, &request.stream(), &mut request.head, events)?;
         let (id, status) = (request.id.to_string(), request.status());
+        let is_left_to_people = request.is_left_to_people();
         let (conn, start) = self.opening();
         let release = async {
             match status.is_end() {
                 true => release(conn, &id).await,
+                false if is_left_to_people => unlock(conn, &id).await,
                 false => Ok(()),
             }
         };

@@ -212,6 +212,30 @@ fn check_prepares_the_plans_own_sql() {
 }
 
 #[test]
+fn steps_that_are_no_tables_are_shown_and_code_must_be_registered() {
+    let (folder, _shop) = site(SHOP);
+    let plan = drafted(folder.path());
+    let file = folder.path().join("plans/user.yaml");
+    let manual = "manual: [ { name: paper_file, do: Shred it } ]\n";
+    std::fs::write(&file, format!("{plan}\n{manual}")).unwrap();
+    let output = rightful(folder.path(), &["check"]);
+    assert!(text(&output.stdout).contains("paper_file manual\n"), "{output:?}");
+    let preview = ["preview", "--plan", "user", "--subject", "user_id=1", "--json"];
+    let output = rightful(folder.path(), &preview);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!(answer["steps"].as_array().unwrap().last().unwrap()["do"], "Shred it");
+
+    std::fs::write(&file, format!("{plan}\n{manual}code: [ {{ name: uploads }} ]\n")).unwrap();
+    for command in ["check", "serve"] {
+        let output = rightful(folder.path(), &[command]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(said.contains("error: step `uploads` is code"), "{said}");
+        assert!(said.contains("register it in the program that embeds this crate"), "{said}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
+
+#[test]
 fn a_connection_that_is_down_fails_the_check_and_is_named() {
     let (folder, _shop) = site(SHOP);
     let path = folder.path().join("rightful.yaml");

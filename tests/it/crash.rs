@@ -4,6 +4,7 @@
 //! `RIGHTFUL_KILLS=300 cargo test crash` is the long run.
 
 mod export;
+mod manual;
 mod rectification;
 mod services;
 mod states;

@@ -1,9 +1,11 @@
 //! What a request says when something is in its way, and that it goes on when the cause is gone.
 
 mod calls;
+mod code;
 mod holds;
 mod identity;
 mod keys;
+mod manual;
 mod masks;
 mod rectification;
 mod rectification_types;

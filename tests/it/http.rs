@@ -7,6 +7,7 @@ mod documents;
 mod exports;
 mod holds;
 mod lists;
+mod manual;
 mod protocol;
 mod reading;
 mod rectifying;

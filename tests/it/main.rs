@@ -6,6 +6,7 @@ mod catalog;
 mod cli;
 mod crash;
 mod engine;
+mod examples;
 mod export;
 mod http;
 mod properties;

@@ -16,7 +16,7 @@ use super::{
     serving::{Role, Serving},
     token,
 };
-use crate::domain::clock::Clock;
+use crate::{domain::clock::Clock, service::code::CodeSteps};
 use client::Client;
 
 mod client;
@@ -60,7 +60,7 @@ impl Demo {
         ))?;
 
         let config = load(path)?;
-        let (serving, _) = Serving::start(&config, Role::All).await?;
+        let (serving, _) = Serving::start(&config, Role::All, CodeSteps::default()).await?;
         let roles = ["admin".to_owned(), "auditor".to_owned()];
         let expires_at = Clock.now() + TimeDelta::hours(TOKEN_HOURS);
         let token = token::sign(&config.auth, "demo", &roles, expires_at)?;

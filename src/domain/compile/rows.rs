@@ -49,6 +49,8 @@ pub(super) fn build(model: &Model<'_>, paths: &Paths, order: &Order) -> Compiled
         rectification: rectification.into(),
         about: model.plan.about.clone(),
         connections: Vec::new(),
+        manual: model.plan.manual.iter().map(|step| step.value.clone()).collect(),
+        code: model.plan.code.iter().map(|step| step.value.clone()).collect(),
     };
     plan.connections = connections(model, &plan);
     plan.version = version::of(&plan);

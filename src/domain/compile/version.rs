@@ -23,6 +23,9 @@ pub(super) fn of(plan: &CompiledPlan) -> PlanVersion {
             rectification.columns.iter_mut().for_each(bare);
         }
     }
+    for step in &mut decisive.manual {
+        step.basis = None;
+    }
     let bytes =
         serde_json_canonicalizer::to_vec(&decisive).expect("a compiled plan has text keys and no floats");
     format!("sha256:{}", hex(digest::digest(&digest::SHA256, &bytes).as_ref()))

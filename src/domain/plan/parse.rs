@@ -7,6 +7,7 @@ mod about;
 mod calls;
 mod entry;
 mod erase;
+mod manual;
 mod names;
 mod sql;
 #[cfg(test)]
@@ -27,7 +28,8 @@ pub fn parse(file: &str, text: &str) -> Result<PlanFile, Vec<Fault>> {
 }
 
 fn read_plan(reader: &mut Reader, node: &Node, file: &str, text: &str) -> Option<PlanFile> {
-    let fields = reader.fields(node, "the plan", &["plan", "subject", "about", "connections"])?;
+    let fields =
+        reader.fields(node, "the plan", &["plan", "subject", "about", "connections", "manual", "code"])?;
     for (key, example) in [
         ("plan", "plan: customer"),
         ("subject", "subject: { user_id: shop.users.id }"),
@@ -45,6 +47,7 @@ fn read_plan(reader: &mut Reader, node: &Node, file: &str, text: &str) -> Option
     let subject = fields.get("subject").and_then(|node| read_subject(reader, node));
     let connections = fields.get("connections").map(|node| read_connections(reader, node));
     let about = about::read_about(reader, &fields, "the plan");
+    let (manual, code) = manual::read_beside(reader, &fields);
     let (identities, scope) = subject?;
     let (connections, entries) = connections?;
     Some(PlanFile {
@@ -56,6 +59,8 @@ fn read_plan(reader: &mut Reader, node: &Node, file: &str, text: &str) -> Option
         about,
         entries,
         connections,
+        manual,
+        code,
     })
 }
 

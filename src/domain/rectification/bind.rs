@@ -7,7 +7,11 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{Changes, Copied, Correctable, Fixed, NewValue, Rectification, values::new_value};
+use super::{
+    Changes, Copied, Correctable, Fixed, NewValue, Rectification,
+    narrow::{cuts, is_found_by, narrowed},
+    values::new_value,
+};
 use crate::domain::{
     compile::SubjectError,
     compiled::{Action, Alternative, CompiledPlan, Rows, Source, Step},
@@ -368,48 +372,6 @@ fn because(fixed: &Fixed) -> String {
 
 fn lists_columns(step: &Step) -> bool {
     matches!(&step.action, Action::Rectify(found) if found.columns.iter().any(|column| column.listed))
-}
-
-fn is_found_by(rows: &Rows, column: &str) -> bool {
-    rows.any_of.iter().any(|alternative| {
-        let constants = match alternative {
-            Alternative::Match { constants, .. } => constants.as_slice(),
-            Alternative::Sql { .. } => &[],
-        };
-        let own = alternative.links().iter().flat_map(|link| &link.columns);
-        own.chain(constants.iter().map(|constant| &constant.column)).any(|own| own.name == column)
-    })
-}
-
-fn narrowed(
-    planned: &Step,
-    rectification: &Rectification,
-    alternatives: &[usize],
-    columns: Vec<Correctable>,
-) -> Step {
-    let any_of = alternatives.iter().filter_map(|index| planned.rows.any_of.get(*index).cloned()).collect();
-    Step {
-        rows: Rows { any_of, ..planned.rows.clone() },
-        action: Action::Rectify(Rectification { columns, ..rectification.clone() }),
-        ..planned.clone()
-    }
-}
-
-/// True where rows of `earlier` may be found through what `step` changes.
-fn cuts(step: &Step, earlier: &Step) -> bool {
-    step.connection == earlier.connection && reads(&earlier.rows, &step.rows)
-}
-
-fn reads(rows: &Rows, changed: &Rows) -> bool {
-    let through = |alternative: &Alternative| {
-        alternative.links().iter().any(|link| match &link.source {
-            Source::Live(live) => live.iter().any(|rows| reads(rows, changed)),
-            Source::Root(_) | Source::Keys(_) | Source::Itself => false,
-        })
-    };
-    rows.table == changed.table
-        || rows.any_of.iter().any(through)
-        || rows.except.iter().chain(&rows.within).any(|rows| reads(rows, changed))
 }
 
 /// A JSON pointer (RFC 6901).

@@ -12,8 +12,8 @@ use crate::domain::{
     deadline,
 };
 
-/// 9999-01-01: later than every due time, and a time that both stores keep and sort.
-const NEVER: DateTime<Utc> = DateTime::from_timestamp_secs(253_370_764_800).unwrap();
+/// 9999-01-01: later than every time that something is due, and a time that both stores keep and sort.
+pub(super) const NEVER: DateTime<Utc> = DateTime::from_timestamp_secs(253_370_764_800).unwrap();
 
 /// An answer that is due within this time is due soon.
 pub const SOON: TimeDelta = TimeDelta::days(7);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{InvalidState, Outcome, Request, State, WithReason};
+use super::{InvalidState, Outcome, Request, State, StepStatus, WithReason};
 use crate::domain::audit::{EventName, NewEvent};
 
 /// Why a request is not carried out.
@@ -69,6 +69,14 @@ pub enum Refusal {
     BeforeReceipt(&'static str),
     #[error("an identity is confirmed after it was asked for")]
     ConfirmedBeforeAsked,
+    #[error("the request has no step of this name")]
+    NoSuchStep,
+    #[error("nobody is waited for at this step: it is {}", .0.as_str())]
+    StepNotWaiting(StepStatus),
+    #[error("a legal hold keeps the request: complete the step once that has ended")]
+    StepHeld,
+    #[error("a worker is at it: complete the step in a moment, once the worker has paused or done its part")]
+    StepAtWork,
 }
 
 impl Request {

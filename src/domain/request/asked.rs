@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Confidential, Kind};
 use crate::domain::{
     compiled::{Action, CompiledPlan, Exported, Resource, ResourceAct, Step},
+    plan::{CodeStep, ManualStep},
     rectification::{self, ChangesFault},
     vault::Vault,
 };
@@ -75,6 +76,20 @@ impl CompiledPlan {
             Kind::Erasure => &self.erasure,
             Kind::Export => &self.export,
             Kind::Rectification => &self.rectification,
+        }
+    }
+
+    /// What people do by hand for a kind of request.
+    pub fn manual(&self, kind: Kind) -> impl Iterator<Item = &ManualStep> {
+        self.manual.iter().filter(move |step| step.kinds.contains(&kind))
+    }
+
+    /// What the embedding program does for a kind of request: it erases.
+    #[must_use]
+    pub fn code(&self, kind: Kind) -> &[CodeStep] {
+        match kind {
+            Kind::Erasure => &self.code,
+            Kind::Export | Kind::Rectification => &[],
         }
     }
 }

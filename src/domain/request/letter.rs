@@ -4,6 +4,8 @@
 
 use chrono::{DateTime, Utc};
 
+mod by_hand;
+
 use super::{Confidential, DenialReason, Kind, Outcome, Request, Right, State, StepState};
 
 const REMEDIES: &str = "If you disagree, you may lodge a complaint with a supervisory authority, in particular where \
@@ -47,7 +49,7 @@ pub fn draft(request: &Request, confidential: Option<&Confidential>) -> Option<S
             false
         }
     };
-    let done: Vec<String> = request.steps.iter().filter_map(done).collect();
+    let done: Vec<String> = request.steps.iter().filter_map(done).chain(by_hand::done(request)).collect();
     if !done.is_empty() {
         paragraphs.push(format!("What was done:\n{}", done.join("\n")));
     }
@@ -55,10 +57,14 @@ pub fn draft(request: &Request, confidential: Option<&Confidential>) -> Option<S
     if !kept.is_empty() {
         paragraphs.push(format!("What we keep, and why:\n{}", kept.join("\n")));
     }
+    let not_possible = by_hand::not_possible(request, confidential);
+    if !not_possible.is_empty() {
+        paragraphs.push(format!("What was not possible, and why:\n{}", not_possible.join("\n")));
+    }
     if request.kind == Kind::Rectification && !done.is_empty() {
         paragraphs.push(RECIPIENTS.to_owned());
     }
-    if !is_served || !kept.is_empty() {
+    if !is_served || !kept.is_empty() || !not_possible.is_empty() {
         paragraphs.push(REMEDIES.to_owned());
     } else if request.kind == Kind::Export {
         paragraphs.push(RIGHTS.to_owned());
@@ -216,6 +222,7 @@ mod tests {
             denial_text: Some("You did not answer our call.".to_owned()),
             export: None,
             changes: None,
+            notes: BTreeMap::new(),
             extension_reason: Some("many systems".to_owned()),
         };
         let text = draft(&request, Some(&confidential)).unwrap();

@@ -47,7 +47,10 @@ impl Request {
         match error.code.disposition() {
             Disposition::Wait => vec![self.pause(error, actor, run_at)],
             Disposition::Retry => self.try_again(error, actor, now, run_at, max_attempts),
-            Disposition::Fail => vec![self.fail(error, actor, now)],
+            Disposition::Fail => {
+                self.step_failed(&error, now);
+                vec![self.fail(error, actor, now)]
+            }
         }
     }
 
@@ -83,13 +86,17 @@ impl Request {
             self.state = State::InProgress { error: Some(error), cancelled_by: self.cancelled_by() };
             return events;
         }
-        if let Some(step) = position.and_then(|position| self.steps.get_mut(position)) {
-            step.status = StepStatus::Failed;
-            step.finished_at = Some(now);
-        }
+        self.step_failed(&error, now);
         let cause = Some(error.code);
         events.push(self.fail(RunError { code: RunCode::AttemptsExhausted, cause, ..error }, actor, now));
         events
+    }
+
+    fn step_failed(&mut self, error: &RunError, now: DateTime<Utc>) {
+        if let Some(step) = self.steps.iter_mut().find(|step| Some(&step.name) == error.step.as_ref()) {
+            step.status = StepStatus::Failed;
+            step.finished_at = Some(now);
+        }
     }
 
     /// The end that needs a person: nothing goes on by itself from here.
@@ -106,9 +113,10 @@ impl Request {
 
     /// Stops here until a legal hold ends; the attempt is given back.
     pub fn held(&mut self, hold: Uuid, actor: &str) -> NewEvent {
-        self.attempt = (self.attempt - 1).max(0);
+        if self.lease_until.take().is_some() {
+            self.attempt = (self.attempt - 1).max(0);
+        }
         self.strikes = 0;
-        self.lease_until = None;
         self.hold = Some(hold);
         self.state = State::OnHold;
         self.event(EventName::RequestHeld, actor, json!({ "hold_id": hold }))
@@ -152,9 +160,12 @@ impl Request {
     pub fn complete(&mut self, found: bool, actor: &str, now: DateTime<Utc>) -> NewEvent {
         let matched: i64 = self.steps.iter().filter_map(|step| step.rows_matched).sum();
         let withheld: i64 = self.steps.iter().map(|step| step.rows_withheld).sum();
-        let outcome = if matched == 0 && !found {
+        // What people did is something that was done, whether a table knew the person or not.
+        let by_hand = self.steps.iter().any(|step| step.by_hand.is_some());
+        let not_possible = self.steps.iter().any(|step| step.status == StepStatus::Withheld);
+        let outcome = if matched == 0 && !found && !by_hand {
             Outcome::NoMatch
-        } else if withheld > 0 {
+        } else if withheld > 0 || not_possible {
             Outcome::DoneWithExceptions
         } else {
             Outcome::Done

@@ -154,6 +154,8 @@ mod tests {
             rectification: [].into(),
             about: About::default(),
             connections: vec!["shop".to_owned()],
+            manual: Vec::new(),
+            code: Vec::new(),
         }
     }
 

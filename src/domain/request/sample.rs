@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Answering, Kind, Request, State, StepState, StepStatus};
+use super::{Answering, Kind, Request, State, StepState};
 use crate::domain::{audit::ChainHead, clock::Clock};
 
 impl Request {
@@ -41,18 +41,6 @@ impl Request {
 impl StepState {
     /// One that nobody has begun.
     pub fn sample() -> Self {
-        Self {
-            name: "shop.visits".to_owned(),
-            action: "delete".to_owned(),
-            status: StepStatus::Pending,
-            basis: None,
-            rows_matched: None,
-            rows_affected: 0,
-            rows_remaining: None,
-            rows_withheld: 0,
-            batches: 0,
-            started_at: None,
-            finished_at: None,
-        }
+        Self::pending("shop.visits", "delete")
     }
 }

@@ -117,6 +117,8 @@ pub enum RunCode {
     SubjectAmbiguous,
     /// A rectification's value that its column can never hold.
     InvalidChanges,
+    /// A step in code says that it needs a person.
+    StepFailed,
 }
 
 /// What a failure in a job asks for.
@@ -130,6 +132,17 @@ pub enum Disposition {
     Fail,
 }
 
+impl Disposition {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Retry => "retry",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 impl RunCode {
     #[must_use]
     pub fn disposition(self) -> Disposition {
@@ -139,7 +152,9 @@ impl RunCode {
             | Self::SchemaChanged
             | Self::ConstraintViolation => Disposition::Wait,
             Self::RowsRemaining | Self::Internal => Disposition::Retry,
-            Self::AttemptsExhausted | Self::SubjectAmbiguous | Self::InvalidChanges => Disposition::Fail,
+            Self::AttemptsExhausted | Self::SubjectAmbiguous | Self::InvalidChanges | Self::StepFailed => {
+                Disposition::Fail
+            }
         }
     }
 
@@ -155,6 +170,7 @@ impl RunCode {
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::SubjectAmbiguous => "subject_ambiguous",
             Self::InvalidChanges => "invalid_changes",
+            Self::StepFailed => "step_failed",
         }
     }
 }

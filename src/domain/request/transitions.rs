@@ -100,7 +100,7 @@ impl Request {
         self.plan_version.clone_from(&plan.version);
         self.resolved = false;
         self.subject_ref = None;
-        self.steps = StepState::initial(steps);
+        self.steps = StepState::of_plan(plan, self.kind, steps);
     }
 }
 
@@ -112,25 +112,32 @@ pub enum WithReason {
 }
 
 impl StepState {
-    /// The steps of a request that starts, in the order of execution.
+    /// The steps of the tables of a request that starts, in the order of execution.
     #[must_use]
     pub fn initial(steps: &[Step]) -> Vec<Self> {
         steps
             .iter()
-            .map(|step| Self {
-                name: step.name.clone(),
-                action: step.action.name().to_owned(),
-                status: StepStatus::Pending,
-                basis: step.basis.clone(),
-                rows_matched: None,
-                rows_affected: 0,
-                rows_remaining: None,
-                rows_withheld: 0,
-                batches: 0,
-                started_at: None,
-                finished_at: None,
-            })
+            .map(|step| Self { basis: step.basis.clone(), ..Self::pending(&step.name, step.action.name()) })
             .collect()
+    }
+
+    /// One that nobody has begun.
+    #[must_use]
+    pub fn pending(name: &str, action: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            action: action.to_owned(),
+            status: StepStatus::Pending,
+            basis: None,
+            rows_matched: None,
+            rows_affected: 0,
+            rows_remaining: None,
+            rows_withheld: 0,
+            batches: 0,
+            started_at: None,
+            finished_at: None,
+            by_hand: None,
+        }
     }
 }
 

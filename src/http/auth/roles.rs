@@ -42,6 +42,8 @@ pub enum Operation {
     DraftAnswer,
     Cancel,
     Retry,
+    /// Says what became of a manual step.
+    CompleteStep,
     Preview,
     /// Take the package of an export.
     Download,
@@ -64,7 +66,7 @@ impl Operation {
         use Role::{Admin, Approver, Auditor, Service};
         match self {
             Self::Submit | Self::Download => &[Admin, Service],
-            Self::Answer | Self::Cancel | Self::Retry => &[Admin],
+            Self::Answer | Self::Cancel | Self::Retry | Self::CompleteStep => &[Admin],
             // An approval quotes what the preview showed.
             Self::Preview | Self::Webhooks | Self::PlaceHold | Self::LinkDownload => &[Admin],
             Self::ReadHolds => &[Admin, Approver, Auditor],

@@ -1,4 +1,4 @@
-//! Requests: submit, list, read, wait; decide on, cancel, retry; and the month in which the person is answered.
+//! Requests: submit, list, read, wait; decide on, cancel, retry; manual steps; and the month in which the person is answered.
 
 pub mod act;
 pub mod answering;
@@ -7,6 +7,7 @@ pub mod export;
 pub mod list;
 pub mod read;
 pub mod shape;
+pub mod steps;
 pub mod submit;
 
 use actix_web::{

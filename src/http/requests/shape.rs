@@ -15,6 +15,7 @@ pub use self::{
     asked::{ApproveBody, ExtendBody, ReasonBody, SubmitBody},
     export::{ExportBody, LinkBody, LinkRequest},
 };
+use super::steps::{self, StepBody};
 use crate::{
     domain::{
         audit::timestamp,
@@ -177,26 +178,6 @@ struct ErrorBody {
     cause: Option<&'static str>,
 }
 
-/// One table with one action.
-#[derive(Serialize, ToSchema)]
-pub struct StepBody {
-    #[schema(example = "shop.order_items")]
-    name: String,
-    #[schema(example = "delete")]
-    action: String,
-    /// `pending`, `in_progress`, `completed`, `withheld` or `failed`.
-    status: &'static str,
-    rows_matched: Option<i64>,
-    rows_affected: i64,
-    rows_remaining: Option<i64>,
-    rows_withheld: i64,
-    basis: Option<String>,
-    #[schema(format = DateTime)]
-    started_at: Option<String>,
-    #[schema(format = DateTime)]
-    finished_at: Option<String>,
-}
-
 /// Counts of requests.
 #[derive(Serialize, ToSchema)]
 pub struct SummaryBody {
@@ -226,9 +207,10 @@ pub struct Links {
 /// A request as this reader may see it now.
 #[must_use]
 pub fn whole(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestBody {
+    let confidential = reading.confidential.as_ref().filter(|_| reader.sees_identities(&reading.request));
     RequestBody {
         item: item(reading, reader, now),
-        steps: reading.request.steps.iter().map(step).collect(),
+        steps: steps::bodies(&reading.request, confidential),
         export: (reading.request.kind == Kind::Export).then(|| export::of(reading, reader, now)),
     }
 }
@@ -315,21 +297,6 @@ fn error(error: &RunError) -> ErrorBody {
         connection: error.connection.clone(),
         step: error.step.clone(),
         cause: error.cause.map(|cause| cause.as_str()),
-    }
-}
-
-fn step(step: &StepState) -> StepBody {
-    StepBody {
-        name: step.name.clone(),
-        action: step.action.clone(),
-        status: step.status.as_str(),
-        rows_matched: step.rows_matched,
-        rows_affected: step.rows_affected,
-        rows_remaining: step.rows_remaining,
-        rows_withheld: step.rows_withheld,
-        basis: step.basis.clone(),
-        started_at: step.started_at.map(timestamp),
-        finished_at: step.finished_at.map(timestamp),
     }
 }
 

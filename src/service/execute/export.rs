@@ -17,9 +17,9 @@ use crate::{
         audit::{EventName, NewEvent, timestamp},
         compiled::{Action, Exported, Step},
         package::{Heading, Packer, PlanPart, Recipient, RequestPart, Value},
-        request::{Confidential, ExportOptions, Request, RunCode, StepStatus},
+        request::{Confidential, ExportOptions, Request, RunCode, StepState, StepStatus},
     },
-    service::packages::Upload,
+    service::packages::{Upload, tidy},
     store::Package,
 };
 
@@ -44,8 +44,12 @@ pub async fn carry_out(
         upload: Upload::new(objects.clone(), key, place.clone()),
         told: Instant::now(),
     };
+    let mut last = None;
     for (position, step) in run.steps.iter().enumerate() {
-        making.step(run, recorder, position, step).await?;
+        // The last one counts as done with the package only: whoever sees all steps done finds it.
+        record_step(recorder, last.take()).await?;
+        let read = making.step(run, recorder, position, step).await?;
+        last = Some((position, read));
     }
     recorder.check()?;
     let (size, sha256) = making.finish().await?;
@@ -63,7 +67,18 @@ pub async fn carry_out(
         expires_at: created_at.checked_add_signed(life).unwrap_or(DateTime::<Utc>::MAX_UTC),
         expired_at: None,
     };
-    record(run, recorder, &options, &package).await
+    record(run, recorder, &options, &package, last).await
+}
+
+/// A step's rows are in the package.
+async fn record_step(recorder: &mut Recorder, done: Option<(usize, u64)>) -> Result<(), Interrupt> {
+    let Some((position, read)) = done else { return Ok(()) };
+    recorder
+        .record(move |request, actor, now| {
+            request.progressed();
+            exported(request, position, read, actor, now)
+        })
+        .await
 }
 
 fn packer(
@@ -109,11 +124,11 @@ impl Making {
         recorder: &mut Recorder,
         position: usize,
         step: &Step,
-    ) -> Result<(), Interrupt> {
+    ) -> Result<u64, Interrupt> {
         if let Some(resource) = step.resource() {
             return self.resources(run, recorder, position, step, resource).await;
         }
-        let Action::Export(Exported { columns, about, .. }) = &step.action else { return Ok(()) };
+        let Action::Export(Exported { columns, about, .. }) = &step.action else { return Ok(0) };
         let fault = |error: ConnectorError| Interrupt::at(&error, &step.connection, Some(&step.name));
         recorder.defer(move |request, actor, now| begun(request, position, actor, now).into_iter().collect());
         recorder.flush().await?;
@@ -132,8 +147,9 @@ impl Making {
                 while let Some(chunk) = rows.next().await {
                     let chunk = chunk.map_err(fault)?;
                     read += chunk.len() as u64;
-                    self.pack(chunk).await?;
+                    // Nothing of an attempt that has lost its lease may come between the next one's parts.
                     recorder.check()?;
+                    self.pack(chunk).await?;
                     self.tell(recorder, position, read).await?;
                 }
             }
@@ -146,19 +162,8 @@ impl Making {
                 Some(&step.name),
             ));
         }
-        self.done(recorder, position, read).await
-    }
-
-    /// The end of a step's table.
-    async fn done(&mut self, recorder: &mut Recorder, position: usize, read: u64) -> Result<(), Interrupt> {
         self.packer.end().map_err(|_| unpacked())?;
-        recorder
-            .record(move |request, actor, now| {
-                request.progressed();
-                exported(request, position, read);
-                verify::verified(request, position, 0, false, actor, now)
-            })
-            .await
+        Ok(read)
     }
 
     async fn pack(&mut self, rows: Vec<Vec<Value>>) -> Result<(), Interrupt> {
@@ -203,20 +208,28 @@ fn begun(request: &mut Request, position: usize, actor: &str, now: DateTime<Utc>
 }
 
 /// What was read is what there was, by the transaction's own count.
-fn exported(request: &mut Request, position: usize, read: u64) {
+fn exported(
+    request: &mut Request,
+    position: usize,
+    read: u64,
+    actor: &str,
+    now: DateTime<Utc>,
+) -> Vec<NewEvent> {
     if let Some(step) = request.steps.get_mut(position) {
         let read = i64::try_from(read).unwrap_or(i64::MAX);
         step.rows_affected = read;
         step.rows_matched = Some(read);
     }
+    verify::verified(request, position, 0, false, actor, now)
 }
 
-/// The package, its key and the end of the request, or none of them.
+/// The package, its key, the last step and, unless people are waited for, the end of the request; or none of them.
 async fn record(
     run: &Run<'_>,
     recorder: &mut Recorder,
     options: &ExportOptions,
     package: &Package,
+    last: Option<(usize, u64)>,
 ) -> Result<(), Interrupt> {
     let details = json!({
         "format": options.format.as_str(), "right": options.right.as_str(), "size": package.size,
@@ -227,10 +240,22 @@ async fn record(
     tx.put_package(package).await?;
     recorder
         .record_in(tx, move |request, actor, now| {
-            let created = request.event(EventName::ExportCreated, actor, details);
-            vec![created, request.complete(found, actor, now)]
+            let mut events = Vec::new();
+            if let Some((position, read)) = last {
+                events.extend(exported(request, position, read, actor, now));
+            }
+            events.push(request.event(EventName::ExportCreated, actor, details));
+            if request.steps.iter().all(StepState::is_verified) {
+                events.push(request.complete(found, actor, now));
+            }
+            events
         })
         .await?;
+    // An attempt that lost its lease may have sent a part after this one began.
+    tidy(&run.service.packages.objects, recorder.request.id, Some(&package.place)).await;
+    if !recorder.request.status().is_end() {
+        return recorder.complete(found).await;
+    }
     run.service.metrics.requests_completed.inc();
     Ok(())
 }

@@ -4,9 +4,11 @@
 
 mod batches;
 mod calls;
+mod code;
 mod export;
 mod group;
 mod keys;
+mod manual;
 mod recorded;
 mod recorder;
 mod rectify;
@@ -80,6 +82,10 @@ struct Run<'a> {
 }
 
 async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    // Nothing is left that this program could do.
+    if manual::is_done(&recorder.request) || recorder.request.has_manual_steps_alone_left() {
+        return recorder.complete(false).await;
+    }
     recorder.check()?;
     let plan = service.plans.pinned(service, &recorder.request.plan, &recorder.request.plan_version).await?;
     let ready = prepare(service, recorder, &plan).await;
@@ -95,6 +101,7 @@ async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Inte
     if recorder.request.kind == Kind::Export {
         return export::carry_out(&run, recorder, &confidential).await;
     }
+    code::carry_out(&run, recorder).await?;
     for group in group::groups(&run.steps) {
         match rectify::is_of_database(&run, &group) {
             true => rectify::carry_out(&run, recorder, group).await?,

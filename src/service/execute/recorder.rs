@@ -273,8 +273,11 @@ impl Recorder {
         Ok((key, confidential))
     }
 
-    /// The end of all work: every step is verified.
+    /// The end of all work that is this program's: every step is verified, or waits for a person.
     pub async fn complete(&mut self, found: bool) -> Result<(), Interrupt> {
+        if self.request.has_manual_steps_alone_left() {
+            return super::manual::let_go(&self.service.clone(), self).await;
+        }
         self.record(move |request, actor, now| vec![request.complete(found, actor, now)]).await?;
         self.service.metrics.requests_completed.inc();
         Ok(())

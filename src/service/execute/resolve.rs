@@ -13,7 +13,7 @@ use crate::{
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Root, Step},
         key::{Key, Tuple},
-        request::{Confidential, Kind, Request, RunCode},
+        request::{Confidential, Kind, Request, RunCode, StepState},
         vault::DataKey,
     },
     service::Service,
@@ -119,9 +119,11 @@ async fn record(
     let subject_ref =
         refs.iter().find(|(name, _)| Some(name) == root_identity.as_ref()).map(|(_, r)| r.clone());
     let sealed = [keys::seal_root(&run.data_key, &run.root)];
-    let nothing = !found && counts.iter().all(|count| *count == 0);
-    // An export changes nothing, and so has nothing to announce.
-    let announce = (recorder.request.kind != Kind::Export)
+    // Code may still find something of a person whom no table knows.
+    let has_code = !run.plan.code(recorder.request.kind).is_empty();
+    let nothing = !found && counts.iter().all(|count| *count == 0) && !has_code;
+    // An export changes nothing, and so has nothing to announce; with code, the tables come later.
+    let announce = (recorder.request.kind != Kind::Export && !has_code)
         .then(|| super::group::announcement(&run.steps, &counts, run.service));
     let identities = refs.len();
     recorder
@@ -139,11 +141,14 @@ async fn record(
                 );
                 event.rows = Some(json!({ "matched": matched }));
                 let mut events = vec![event];
+                events.extend(request.await_people(actor, now));
                 if nothing {
-                    for step in &mut request.steps {
+                    for step in request.steps.iter_mut().filter(|step| step.by_hand.is_none()) {
                         step.verified(0, now);
                     }
-                    events.push(request.complete(false, actor, now));
+                    if request.steps.iter().all(StepState::is_verified) {
+                        events.push(request.complete(false, actor, now));
+                    }
                 } else if let Some(announce) = announce {
                     events.extend(announce(request, actor, now));
                 }
@@ -151,7 +156,7 @@ async fn record(
             },
         )
         .await?;
-    if nothing {
+    if recorder.request.status().is_end() {
         run.service.metrics.requests_completed.inc();
     }
     Ok(())

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::tell;
 use crate::{
+    connectors::{ConnectorError, objects::Objects},
     domain::audit::EventName,
     service::{Service, actions::finish, error::ServiceError},
 };
@@ -69,22 +70,37 @@ async fn end(service: &Service, id: Uuid) -> Result<(), ServiceError> {
     finish(tx, ended).await
 }
 
-/// Removes the objects of requests that have ended without a package.
+/// Removes what requests that have ended left beside their package, or instead of one.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn sweep(service: &Service) -> Result<(), ServiceError> {
-    let Ok(folders) = service.packages.objects.folders().await else { return Ok(()) };
+    let Ok(folders) = service.packages.objects.folders("").await else { return Ok(()) };
     for folder in folders {
         // What is not of this store may be of another one that shares the bucket.
         let Ok(id) = folder.parse::<Uuid>() else { continue };
         let Some(request) = service.store.request(id).await? else { continue };
-        if request.status().is_end()
-            && service.store.package(id).await?.is_none()
-            && let Err(error) = service.packages.objects.remove_all(&folder).await
-        {
-            tracing::warn!(%error, "what an export left behind is still there, and unreadable");
+        if !request.status().is_end() {
+            continue;
         }
+        let place = service.store.package(id).await?.map(|package| package.place);
+        tidy(&service.packages.objects, id, place.as_deref()).await;
     }
     Ok(())
+}
+
+/// Removes what attempts at a package left behind, all but that place. What stays for now is unreadable.
+pub async fn tidy(objects: &Objects, id: Uuid, place: Option<&str>) {
+    let removed = async {
+        for attempt in objects.folders(&id.to_string()).await? {
+            let left = format!("{id}/{attempt}");
+            if place != Some(left.as_str()) {
+                objects.remove_all(&left).await?;
+            }
+        }
+        Ok::<_, ConnectorError>(())
+    };
+    if let Err(error) = removed.await {
+        tracing::warn!(request = %id, %error, "what attempts at its package left behind is still there, and unreadable");
+    }
 }

@@ -24,11 +24,11 @@ use crate::support::{
     targets::{Target, targets},
 };
 
-fn reader(sub: &str) -> Reader {
+pub fn reader(sub: &str) -> Reader {
     Reader { sub: sub.to_owned(), every_request: true, identities: true, own: false }
 }
 
-async fn hold(harness: &Harness) -> HoldReading {
+pub async fn hold(harness: &Harness) -> HoldReading {
     let placement = Placement {
         plan: "customer".to_owned(),
         subject: Subject([("email".to_owned(), json!("jane@example.com"))].into()),
@@ -42,7 +42,7 @@ async fn hold(harness: &Harness) -> HoldReading {
 }
 
 /// Sixty visits, a batch each, and a rest after it.
-async fn slow(store: &TestStore, target: &Target) -> Arc<Harness> {
+pub async fn slow(store: &TestStore, target: &Target, plan: &str) -> Arc<Harness> {
     target.execute(
         "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL);
          CREATE TABLE visits (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL REFERENCES users (id));
@@ -52,15 +52,15 @@ async fn slow(store: &TestStore, target: &Target) -> Arc<Harness> {
     target.execute(&format!("INSERT INTO visits VALUES {}", rows.join(", ")));
     let pacing = Pacing { pause: 20.0, min_rows: 1, max_rows: 1, ..Pacing::default() };
     let harness = Harness::new(store.store.clone(), &[("shop", &target.url)], pacing);
-    harness.register(PLAN).await.unwrap();
+    harness.register(plan).await.unwrap();
     Arc::new(harness)
 }
 
-async fn request(harness: &Harness, id: uuid::Uuid) -> Request {
+pub async fn request(harness: &Harness, id: uuid::Uuid) -> Request {
     harness.service.store.request(id).await.unwrap().unwrap()
 }
 
-fn affected(request: &Request) -> i64 {
+pub fn affected(request: &Request) -> i64 {
     request.steps.iter().map(|step| step.rows_affected).sum()
 }
 
@@ -68,7 +68,7 @@ fn affected(request: &Request) -> i64 {
 async fn a_hold_takes_effect_between_two_batches() {
     for store in stores().await {
         for target in targets() {
-            let harness = slow(&store, &target).await;
+            let harness = slow(&store, &target, PLAN).await;
             let id = harness.submit("customer", json!({ "user_id": 1 })).await;
             let run = tokio::spawn({
                 let harness = harness.clone();

@@ -6,7 +6,7 @@ use super::{app, apps};
 use crate::support::app::{Reply, TestApp, User};
 
 /// Every operation, and whether admin, approver, auditor and service may use it.
-const TABLE: [(&str, &str, [bool; 4]); 30] = [
+const TABLE: [(&str, &str, [bool; 4]); 31] = [
     ("POST", "/v1/requests", [true, false, false, true]),
     ("GET", "/v1/requests", [true, true, true, true]),
     ("GET", "/v1/requests/{id}", [true, true, true, true]),
@@ -23,6 +23,7 @@ const TABLE: [(&str, &str, [bool; 4]); 30] = [
     ("POST", "/v1/requests/{id}/answered", [true, false, false, false]),
     ("POST", "/v1/requests/{id}/cancel", [true, false, false, false]),
     ("POST", "/v1/requests/{id}/retry", [true, false, false, false]),
+    ("POST", "/v1/requests/{id}/steps/paper_file/complete", [true, false, false, false]),
     ("GET", "/v1/plans", [true, true, true, false]),
     ("GET", "/v1/plans/customer", [true, true, true, false]),
     ("GET", "/v1/plans/customer/versions/x", [true, true, true, false]),
@@ -78,6 +79,7 @@ async fn the_table_of_this_test_is_complete() {
         .iter()
         .map(|(method, path, _)| {
             let path = path.replace("/customer", "/{plan}").replace("/versions/x", "/versions/{version}");
+            let path = path.replace("/paper_file", "/{name}");
             format!("{method} {path}")
         })
         .collect();

@@ -56,6 +56,7 @@ pub fn new_request() -> Request {
             batches: 0,
             started_at: None,
             finished_at: None,
+            by_hand: None,
         }],
         head: ChainHead::default(),
     }

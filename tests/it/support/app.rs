@@ -14,8 +14,8 @@ use rightful::{
         serve,
     },
     service::{
-        Connectors, Pacing, Service, metrics::Metrics, packages::Packages, registry::Registry,
-        watchers::Watchers, webhooks::Webhooks,
+        Connectors, Pacing, Service, code::CodeSteps, metrics::Metrics, packages::Packages,
+        registry::Registry, watchers::Watchers, webhooks::Webhooks,
     },
     worker,
 };
@@ -126,6 +126,7 @@ impl TestApp {
                 objects: Objects::folder(&folder.path().join("exports")).unwrap(),
                 expires_after,
             },
+            code: CodeSteps::default(),
         });
         load(&service, &plans).await;
         let running = serve(Arc::clone(&service), options(keys)).await.unwrap();

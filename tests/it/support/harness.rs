@@ -20,6 +20,7 @@ use rightful::{
     service::{
         Connectors, Pacing, Service,
         actions::{cancel, retry},
+        code::CodeSteps,
         error::ServiceError,
         execute::execute,
         intake::{Submission, Submitted, submit},
@@ -66,17 +67,13 @@ pub struct Harness {
 impl Harness {
     /// A service on a store and connections, without a plan yet.
     pub fn new(store: Store, connections: &[(&str, &str)], pacing: Pacing) -> Self {
-        let mut connectors = Connectors::default();
-        for (name, url) in connections {
-            connectors.insert((*name).to_owned(), connector(url));
-        }
-        Self::of(store, connectors, pacing)
+        Self::with_code(store, connections, pacing, CodeSteps::default())
     }
 
     /// As [`new`](Self::new), with connections whose commits can be made to go wrong.
     pub fn faulty(store: Store, connections: &[(&str, &str)], pacing: Pacing) -> (Self, Faults) {
         let (connectors, faults) = faulty(connections);
-        (Self::of(store, connectors, pacing), faults)
+        (Self::of(store, connectors, pacing, CodeSteps::default()), faults)
     }
 
     /// As [`new`](Self::new), with an HTTP service beside the databases.
@@ -98,10 +95,19 @@ impl Harness {
     ) -> (Self, Faults) {
         let (mut connectors, faults) = faulty(connections);
         connectors.insert_service(service.0.to_owned(), Arc::new(service.1));
-        (Self::of(store, connectors, pacing), faults)
+        (Self::of(store, connectors, pacing, CodeSteps::default()), faults)
     }
 
-    fn of(store: Store, connectors: Connectors, pacing: Pacing) -> Self {
+    /// As [`new`](Self::new), with steps in code.
+    pub fn with_code(store: Store, connections: &[(&str, &str)], pacing: Pacing, code: CodeSteps) -> Self {
+        let mut connectors = Connectors::default();
+        for (name, url) in connections {
+            connectors.insert((*name).to_owned(), connector(url));
+        }
+        Self::of(store, connectors, pacing, code)
+    }
+
+    fn of(store: Store, connectors: Connectors, pacing: Pacing, code: CodeSteps) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("plans")).expect("a folder for plans");
         let service = Service {
@@ -120,6 +126,7 @@ impl Harness {
                 objects: Objects::folder(&folder.path().join("exports")).expect("a folder"),
                 expires_after: Duration::from_secs(600),
             },
+            code,
         };
         Self { service: Arc::new(service), folder }
     }

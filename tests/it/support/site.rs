@@ -110,17 +110,7 @@ impl Site {
 
     /// Submits whatever it is. `None` when the process died before it answered.
     pub async fn submit_body(&self, body: &Value, key: Option<&str>) -> Option<Value> {
-        let mut request = self
-            .http
-            .post(format!("{}/v1/requests", self.base))
-            .bearer_auth(&self.token)
-            .header("content-type", "application/json");
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        let answer = request.body(body.to_string()).send().await.ok()?;
-        let status = answer.status().as_u16();
-        let body: Value = serde_json::from_slice(&answer.bytes().await.ok()?).ok()?;
+        let (status, body) = self.post("/v1/requests", body, key).await?;
         assert!(status == 202 || status == 200, "{status}: {body}");
         Some(body)
     }
@@ -159,6 +149,20 @@ impl Site {
     /// Where everything of it lies.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// POST below the base URL, with an idempotency key if any: status and body; `None` when nobody answered.
+    pub async fn post(&self, path: &str, body: &Value, key: Option<&str>) -> Option<(u16, Value)> {
+        let mut request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let answer = request.body(body.to_string()).send().await.ok()?;
+        Some((answer.status().as_u16(), serde_json::from_slice(&answer.bytes().await.ok()?).ok()?))
     }
 
     /// Waits for the end of a request, across pauses and restarts; the request.

@@ -193,3 +193,24 @@ fn the_same_plan_has_the_same_version_and_indexes_do_not_matter() {
     assert_ne!(first, version(&tables.replace("{ keep: REASON }", "delete"), plain));
     assert_ne!(first, version(tables, "users: id int pk\nt: id int pk, user_id bigint"));
 }
+
+#[test]
+fn what_people_and_code_do_is_part_of_the_version_and_its_basis_is_not() {
+    let version = |beside: &str| {
+        let plan = format!("{}{beside}", shop("    users: { erase: delete }\n"));
+        compiled(&plan, &[("shop", "users: id int pk")]).version
+    };
+    let manual = "manual: [ { name: paper, do: Shred it, recipient: Mailer Inc., basis: a rule } ]\n";
+    let first = version(manual);
+    assert_eq!(first, version(&manual.replace("a rule", "another")));
+    for other in [
+        String::new(),
+        manual.replace("Shred", "Burn"),
+        manual.replace("Mailer", "Printer"),
+        manual.replace("name: paper", "name: file"),
+        manual.replace(", basis", ", kinds: [erasure, export], basis"),
+        format!("{manual}code: [ {{ name: uploads }} ]\n"),
+    ] {
+        assert_ne!(first, version(&other), "{other}");
+    }
+}

@@ -7,7 +7,7 @@ use crate::domain::{
 };
 
 impl Making {
-    /// Reads every resource of a step.
+    /// Reads every resource of a step; how many there were.
     pub(super) async fn resources(
         &mut self,
         run: &Run<'_>,
@@ -15,8 +15,8 @@ impl Making {
         position: usize,
         step: &Step,
         resource: &Resource,
-    ) -> Result<(), Interrupt> {
-        let ResourceAct::Export { about, .. } = &resource.act else { return Ok(()) };
+    ) -> Result<u64, Interrupt> {
+        let ResourceAct::Export { about, .. } = &resource.act else { return Ok(0) };
         recorder.defer(move |request, actor, now| begun(request, position, actor, now).into_iter().collect());
         recorder.flush().await?;
         // By which key it was found, and the service's answer.
@@ -35,6 +35,7 @@ impl Making {
                 self.tell(recorder, position, read).await?;
             }
         }
-        self.done(recorder, position, read).await
+        self.packer.end().map_err(|_| unpacked())?;
+        Ok(read)
     }
 }

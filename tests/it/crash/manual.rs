@@ -1,0 +1,115 @@
+//! Requests that wait for people, in a service that is killed at random moments: whatever was answered holds, and nobody
+//! is waited for twice.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    properties::random::Random,
+    support::{
+        environment,
+        site::{Settings, Site},
+        stores::stores,
+        targets::{Dialect, Target, target},
+    },
+};
+
+const PLAN: &str = "plan: customer
+subject:
+  user_id: shop.users.id
+connections:
+  shop:
+    users:
+      erase: delete
+manual:
+  - { name: paper_file, do: Shred it }
+  - { name: mailer, do: Write to them, recipient: Mailer Inc. }
+";
+
+const STEPS: [&str; 2] = ["paper_file", "mailer"];
+/// Every other one has no row.
+const PEOPLE: usize = 6;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_said_survives_sigkill() {
+    let kills: usize = environment("RIGHTFUL_KILLS").and_then(|kills| kills.parse().ok()).unwrap_or(8);
+    for store in stores().await {
+        let target = target(Dialect::Sqlite).unwrap();
+        survive(&target, &store.url, kills).await;
+    }
+}
+
+async fn survive(target: &Target, store: &str, kills: usize) {
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}, store {store}");
+    let mut random = Random::new(seed);
+    let people: Vec<String> = (0..PEOPLE).step_by(2).map(|person| format!("({person})")).collect();
+    target.execute(&format!(
+        "CREATE TABLE users (id INTEGER PRIMARY KEY); INSERT INTO users VALUES {}",
+        people.join(", ")
+    ));
+    let site = Site::new(&Settings {
+        store,
+        connections: &[("shop", &target.url)],
+        service: None,
+        plan: PLAN,
+        worker: "  lease: 1s\n  max_attempts: 1000\n",
+    });
+    let mut accepted: BTreeMap<usize, String> = BTreeMap::new();
+    let mut said: BTreeMap<(usize, &str), &str> = BTreeMap::new();
+    for _ in 0..kills {
+        let process = site.start();
+        site.ready().await;
+        for _ in 0..PEOPLE {
+            let person = random.below(PEOPLE);
+            let key = format!("key-{person}");
+            if let Some(request) = site.submit("customer", json!({ "user_id": person }), Some(&key)).await {
+                accepted.insert(person, request["id"].as_str().unwrap().to_owned());
+            }
+            let (step, result) = (STEPS[random.below(2)], ["done", "impossible"][random.below(2)]);
+            if let Some(id) = accepted.get(&person)
+                && let Some((200, _)) = say(&site, id, step, result).await
+            {
+                assert_eq!(said.insert((person, step), result), None, "a step is completed once");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;
+        drop(process);
+    }
+    assert!(!accepted.is_empty(), "no submission was answered before its kill");
+    let _process = site.start();
+    site.ready().await;
+    for (person, id) in &accepted {
+        let request = finish(&site, id).await;
+        assert_eq!(request["status"], "completed", "{request}");
+        for step in request["steps"].as_array().unwrap() {
+            let told = said.iter().find(|((of, name), _)| of == person && step["name"] == **name);
+            assert!(told.is_none_or(|(_, result)| step["result"] == **result), "{told:?}: {request}");
+        }
+    }
+    let audit = site.get("/v1/audit/verify").await.unwrap();
+    assert_eq!(audit["ok"], true, "{audit}");
+}
+
+async fn say(site: &Site, id: &str, step: &str, result: &str) -> Option<(u16, Value)> {
+    let path = format!("/v1/requests/{id}/steps/{step}/complete");
+    site.post(&path, &json!({ "result": result }), None).await
+}
+
+/// Says what is left to say, as soon as no worker is at the request.
+async fn finish(site: &Site, id: &str) -> Value {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        for step in STEPS {
+            say(site, id, step, "done").await;
+        }
+        let request = site.get(&format!("/v1/requests/{id}?wait=1s")).await.unwrap_or_default();
+        if request.is_object() && !request["finished_at"].is_null() {
+            return request;
+        }
+        assert!(Instant::now() < until, "not finished: {request}");
+    }
+}
