@@ -288,6 +288,7 @@ fn the_demo_shows_every_kind_of_request_and_ends() {
     assert!(output.status.success(), "{output:?}");
     for says in [
         "jane.zip",
+        "changed and read back",
         "completed, outcome done_with_exceptions",
         "100 %",
         "shop.comments/replies",

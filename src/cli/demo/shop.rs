@@ -29,9 +29,11 @@ connections:
     users:
       erase: delete
       portable: [email, name, phone]
+      rectify: [email, name, phone]
     profiles:
       match: { user_id: users.id }
       erase: delete
+      rectify: [birthday, bio]
     addresses:
       match: { id: users.address_id }    # households share one
       erase: delete_if_unreferenced

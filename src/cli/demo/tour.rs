@@ -15,10 +15,11 @@ use crate::cli::{Failure, Outcome, print};
 const PATIENCE: Duration = Duration::from_secs(60);
 const BAR: usize = 30;
 
-/// Hand out, erase, verify the log.
+/// Hand out, correct, erase, verify the log.
 pub(super) async fn all(client: &Client, folder: &Path) -> Outcome {
     let subject = json!({ "email": shop::PERSON });
     export(client, folder, &subject).await?;
+    rectify(client, &subject).await?;
     erase(client, &subject).await?;
     verify_log(client).await
 }
@@ -35,6 +36,23 @@ async fn export(client: &Client, folder: &Path, subject: &Value) -> Outcome {
         file.display(),
         package.len().div_ceil(1024)
     ))
+}
+
+async fn rectify(client: &Client, subject: &Value) -> Outcome {
+    print("\n2. she asks for another telephone number and a better text about her (Art. 16)\n")?;
+    let changes = json!({
+        "shop.users": { "phone": "+49 30 901820" }, "shop.profiles": { "bio": "collects teapots" },
+    });
+    let request = carry_out(client, "rectification", subject, &json!({ "changes": changes })).await?;
+    for step in items(&request["steps"]) {
+        print(&format!(
+            "   {:<24} {:<22} {:>7} changed and read back\n",
+            text(&step["name"]),
+            text(&step["action"]),
+            number(&step["rows_affected"])
+        ))?;
+    }
+    Ok(())
 }
 
 async fn erase(client: &Client, subject: &Value) -> Outcome {
@@ -63,7 +81,7 @@ async fn carry_out(client: &Client, kind: &str, subject: &Value, more: &Value) -
 
 async fn look_ahead(client: &Client, subject: &Value) -> Outcome {
     print(&format!(
-        "\n2. {} asks to be erased (Art. 17); what that would touch (POST /v1/plans/customer/preview)\n",
+        "\n3. {} asks to be erased (Art. 17); what that would touch (POST /v1/plans/customer/preview)\n",
         shop::PERSON
     ))?;
     let preview =
@@ -109,7 +127,7 @@ fn look_back(request: &Value) -> Outcome {
 async fn verify_log(client: &Client) -> Outcome {
     let verified = client.get("/v1/audit/verify").await?;
     print(&format!(
-        "\n3. the audit log (GET /v1/audit/verify): {} events, {}\n   head {}\n",
+        "\n4. the audit log (GET /v1/audit/verify): {} events, {}\n   head {}\n",
         verified["events"],
         if verified["ok"] == true { "every chain intact" } else { "BROKEN" },
         text(&verified["head"]),

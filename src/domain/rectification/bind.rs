@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     compile::SubjectError,
-    compiled::{Action, Alternative, CompiledPlan, Rows, Source, Step},
+    compiled::{Action, Alternative, CompiledPlan, Source, Step},
     document::suggest,
 };
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::apps;
 use crate::support::{
-    app::{Setup, TestApp, User},
+    app::{Setup, TestApp, User, eventually},
     package::{rows, unzip},
     stores::stores,
 };
@@ -200,6 +200,33 @@ async fn format_right_and_recipient_are_the_requests() {
         assert_eq!(steps, ["shop.users"]);
         let (_, _, bytes) = app.admin().download(&path(&portable), &[]).await;
         assert_eq!(rows(&unzip(&bytes), "shop.users"), [json!({ "email": "user8@example.com" })]);
+    }
+}
+
+/// A copy that is not whole is not handed out: what a person has to add to it belongs to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_waits_for_what_people_do_by_hand() {
+    for mut app in apps().await {
+        let manual = "manual:\n  - { name: paper_file, do: Copy it and send it along, kinds: [export] }\n";
+        app.change_plan(&format!("{}{manual}", crate::support::app::CUSTOMER)).await;
+        app.work();
+        let request = app.admin().post("/v1/requests", &body(10, &json!({}))).await.ok();
+        let own = request["links"]["self"].as_str().unwrap();
+        let id = request["id"].as_str().unwrap().parse().unwrap();
+        eventually("the worker has let go", async || {
+            app.service.store.request(id).await.unwrap().unwrap().is_left_to_people()
+        })
+        .await;
+        app.admin().get(&path(&request)).await.problem(404, "not_found");
+        app.admin()
+            .post(&format!("{own}/steps/paper_file/complete"), &json!({ "result": "done" }))
+            .await
+            .ok();
+        let ended = app.admin().until_end(&request["id"].as_str().unwrap()).await;
+        assert_eq!((&ended["status"], &ended["outcome"]), (&json!("completed"), &json!("done")), "{ended}");
+        let (status, _, bytes) = app.admin().download(&path(&request), &[]).await;
+        assert_eq!((status.as_u16(), rows(&unzip(&bytes), "shop.users").len()), (200, 1));
+        assert_eq!(events(&app, &request, "export.created").await.len(), 1);
     }
 }
 

@@ -43,7 +43,8 @@ fn the_example_compiles_to_calls() {
     );
     let exported: Vec<_> = plan.export.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(exported, ["shop.users", "mailer.contacts", "mailer.invoices"]);
-    let [rectify] = &*plan.rectification else { panic!("{:?}", plan.rectification) };
+    let [users, rectify] = &*plan.rectification else { panic!("{:?}", plan.rectification) };
+    assert_eq!(users.name, "shop.users");
     let ResourceAct::Rectify { call, fields, .. } = &rectify.resource().unwrap().act else { panic!() };
     assert_eq!((call.to_string().as_str(), fields.len()), ("PATCH /contacts/{email}", 2));
     let lookup = rectify.resource().unwrap().lookup.as_ref().unwrap();
