@@ -222,7 +222,7 @@ async fn a_package_waits_for_what_people_do_by_hand() {
             .post(&format!("{own}/steps/paper_file/complete"), &json!({ "result": "done" }))
             .await
             .ok();
-        let ended = app.admin().until_end(&request["id"].as_str().unwrap()).await;
+        let ended = app.admin().until_end(request["id"].as_str().unwrap()).await;
         assert_eq!((&ended["status"], &ended["outcome"]), (&json!("completed"), &json!("done")), "{ended}");
         let (status, _, bytes) = app.admin().download(&path(&request), &[]).await;
         assert_eq!((status.as_u16(), rows(&unzip(&bytes), "shop.users").len()), (200, 1));
