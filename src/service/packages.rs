@@ -38,6 +38,15 @@ pub struct Packages {
     pub expires_after: Duration,
 }
 
+impl Packages {
+    /// When a package that is ready now expires.
+    #[must_use]
+    pub fn expiry(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let life = TimeDelta::from_std(self.expires_after).unwrap_or(TimeDelta::MAX);
+        now.checked_add_signed(life).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+}
+
 /// A package that may be read.
 pub struct Opened {
     pub package: Package,
@@ -152,6 +161,10 @@ async fn put_link(
 /// # Errors
 /// `NotFound` for what was never a link, `Gone` for one that was used or whose time is over.
 pub async fn by_link(service: &Service, secret: &str) -> Result<Opened, ServiceError> {
+    // Whoever tries texts at random costs no write transaction.
+    if !service.store.has_link(&hashed(secret)).await? {
+        return Err(ServiceError::NotFound);
+    }
     let mut tx = service.store.begin().await?;
     let taken = take_link(service, &mut tx, secret).await;
     finish(tx, taken).await

@@ -9,7 +9,7 @@ use super::{
     Store, StoreError, Tx,
     conn::{on, read},
     rows::{utc, uuid},
-    schema::{package_links, packages},
+    schema::{package_links, packages, requests},
 };
 
 /// A package; its bytes lie elsewhere.
@@ -115,8 +115,11 @@ impl Store {
     /// As every statement.
     pub async fn packages_to_expire(&self, limit: i64) -> Result<Vec<Uuid>, StoreError> {
         let now = self.clock().now().naive_utc();
+        let ended = requests::table.filter(requests::finished_at.is_not_null()).select(requests::id);
         let due = packages::table
             .filter(packages::expired_at.is_null().and(packages::expires_at.le(now)))
+            // One that still waits for people is not handed out yet; its time begins with the end.
+            .filter(packages::request_id.eq_any(ended))
             .order(packages::expires_at)
             .limit(limit)
             .select(packages::request_id);
@@ -136,6 +139,16 @@ impl Store {
             .select(packages::all_columns);
         let rows: Vec<PackageRow> = read!(self, |c| left.load(c).await);
         rows.into_iter().map(PackageRow::into_package).collect()
+    }
+
+    /// True for a link that was ever made.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn has_link(&self, hash: &str) -> Result<bool, StoreError> {
+        let known = package_links::table.find(hash).count();
+        let known: i64 = read!(self, |c| known.get_result(c).await);
+        Ok(known > 0)
     }
 
     /// The request whose package a link would hand out now; the link stays good.
@@ -161,6 +174,22 @@ impl Tx {
     pub async fn put_package(&mut self, package: &Package) -> Result<(), StoreError> {
         let insert = diesel::insert_into(packages::table).values(PackageRow::of(package));
         on!(self.conn().await?, |c| insert.execute(c).await)?;
+        Ok(())
+    }
+
+    /// Gives a package that has not expired another time to do so.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn renew_package(
+        &mut self,
+        request: Uuid,
+        expires_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let live = packages::table
+            .filter(packages::request_id.eq(request.to_string()).and(packages::expired_at.is_null()));
+        let renew = diesel::update(live).set(packages::expires_at.eq(expires_at.naive_utc()));
+        on!(self.conn().await?, |c| renew.execute(c).await)?;
         Ok(())
     }
 

@@ -210,3 +210,4 @@ diesel::allow_tables_to_appear_in_same_query!(audit_events, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
 diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(holds, hold_refs);
+diesel::allow_tables_to_appear_in_same_query!(packages, requests);

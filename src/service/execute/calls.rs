@@ -26,13 +26,18 @@ const FIRST_LOOK: Duration = Duration::from_millis(200);
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 /// How many of a step's resources are there; of a correction, how many are still to be corrected.
-pub async fn count(run: &Run<'_>, recorder: &Recorder, step: &Step) -> Result<u64, Interrupt> {
+pub async fn count(
+    run: &Run<'_>,
+    recorder: &Recorder,
+    position: usize,
+    step: &Step,
+) -> Result<u64, Interrupt> {
     let mut visit = Visit::begin(run, step)?;
     let mut there = 0;
     for way in ways(run, recorder, step).await? {
         for target in visit.targets(recorder, &way).await? {
             recorder.check()?;
-            there += u64::from(visit.is_left(&target).await?);
+            there += u64::from(visit.is_left(recorder, position, &target).await?);
         }
     }
     Ok(there)
@@ -49,7 +54,9 @@ pub async fn count_what_is_left(
     let mut there = 0;
     for way in ways(run, recorder, step).await? {
         for target in visit.targets(recorder, &way).await? {
-            if visit.is_left(&target).await? {
+            // A hold or a cancellation has to wait until it is known what was done.
+            recorder.check_running()?;
+            if visit.is_left(recorder, position, &target).await? {
                 there += 1;
             } else {
                 visit.book(recorder, position, &visit.part(position, &target), 0).await?;
@@ -140,14 +147,26 @@ impl<'a> Visit<'a> {
         format!("call/{position:04}/{}", self.id(target))
     }
 
-    /// The step has, or would have, something to do there.
-    async fn is_left(&mut self, target: &Target) -> Result<bool, Interrupt> {
+    /// The step has, or would have, something to do there. Where nothing is found there is nothing to correct, but for
+    /// what was there when this request made its call: then the call has lost it, or changed only a part.
+    async fn is_left(
+        &mut self,
+        recorder: &Recorder,
+        position: usize,
+        target: &Target,
+    ) -> Result<bool, Interrupt> {
         let Some(resource) = self.step.resource() else { return Ok(false) };
         let left = match (&resource.lookup, &resource.act) {
             (None, _) => Ok(true),
             (Some(lookup), ResourceAct::Rectify { new, .. }) => {
+                let part = self.part(position, target);
+                let sent = self.run.service.store.keys(recorder.request.id, &part).await?.is_some();
                 let found = self.session.correction(lookup, target, new).await;
-                found.map(|found| found == Correction::Needed)
+                found.map(|found| match found {
+                    Correction::Needed => true,
+                    Correction::NothingThere => sent,
+                    Correction::Done => false,
+                })
             }
             (Some(lookup), _) => self.session.is_there(lookup, target).await,
         };
@@ -171,7 +190,7 @@ impl<'a> Visit<'a> {
     ) -> Result<(), Interrupt> {
         let part = self.part(position, target);
         let under_way = self.under_way(recorder, &part).await?;
-        if !self.is_left(target).await? {
+        if !self.is_left(recorder, position, target).await? {
             // It was left when this attempt began: the call that was under way has ended since.
             return self.book(recorder, position, &part, u64::from(under_way.is_some())).await;
         }
@@ -184,8 +203,12 @@ impl<'a> Visit<'a> {
         if let Some(accepted) = accepted {
             self.wait_for(recorder, position, target, accepted, &part).await?;
         }
-        let done = !self.is_left(target).await?;
-        self.book(recorder, position, &part, u64::from(done)).await
+        let left = self.is_left(recorder, position, target).await?;
+        if left && call.1.is_some() {
+            // That the correction was sent is still to be known.
+            return Ok(());
+        }
+        self.book(recorder, position, &part, u64::from(!left)).await
     }
 
     /// Makes the call, with its body if it has one; `Some` when it was only accepted.
@@ -197,22 +220,49 @@ impl<'a> Visit<'a> {
         part: &str,
     ) -> Result<Option<Accepted>, Interrupt> {
         recorder.check()?;
+        if body.is_some() {
+            self.keep(recorder, part, "").await?;
+        }
+        let failures = self.failures(recorder, part).await?;
         recorder.before_commit()?;
         let timeout = self.run.limits.statement_timeout;
-        let sent =
-            self.session.change(call, target, &self.id(target), body.map(str::to_owned), timeout).await;
-        let Sent::Accepted(accepted) = sent.map_err(|error| self.fault(&error))? else { return Ok(None) };
-        let location = accepted.location.as_deref().unwrap_or_default();
+        let key = format!("{}-{failures}", self.id(target));
+        let sent = self.session.change(call, target, &key, body.map(str::to_owned), timeout).await;
+        let accepted = match sent {
+            Ok(Sent::Done) => return Ok(None),
+            Ok(Sent::Accepted(accepted)) => accepted,
+            Err(error) => {
+                if error.error.kind == ErrorKind::Internal {
+                    self.failed(recorder, part, failures).await?;
+                }
+                return Err(self.fault(&error));
+            }
+        };
+        self.keep(recorder, part, accepted.location.as_deref().unwrap_or_default()).await?;
+        Ok(Some(accepted))
+    }
+
+    /// Seals what is known of a call.
+    async fn keep(&self, recorder: &mut Recorder, part: &str, location: &str) -> Result<(), Interrupt> {
         let sealed = self.run.data_key.seal(location.as_bytes(), part);
         let mut tx = self.run.service.store.begin().await?;
         tx.put_keys(recorder.request.id, &[(part.to_owned(), sealed)]).await?;
-        recorder
-            .record_in(tx, |request, _, _| {
-                request.progressed();
-                Vec::new()
-            })
-            .await?;
-        Ok(Some(accepted))
+        recorder.record_in(tx, |_, _, _| Vec::new()).await
+    }
+
+    /// How often the call is known to have gone wrong at the service. A service may answer the same key the same way
+    /// for ever, so that each of these calls is another one.
+    async fn failures(&self, recorder: &Recorder, part: &str) -> Result<u64, Interrupt> {
+        let part = failures_of(part);
+        let Some(sealed) = self.run.service.store.keys(recorder.request.id, &part).await? else {
+            return Ok(0);
+        };
+        let plain = self.run.data_key.open(&sealed, &part)?;
+        Ok(String::from_utf8(plain).ok().and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
+    async fn failed(&self, recorder: &mut Recorder, part: &str, failures: u64) -> Result<(), Interrupt> {
+        self.keep(recorder, &failures_of(part), &(failures + 1).to_string()).await
     }
 
     /// Looks from time to time what became of a call that was accepted, until it has ended.
@@ -239,7 +289,7 @@ impl<'a> Visit<'a> {
             recorder.check()?;
             let progress = match &accepted.location {
                 Some(location) => self.session.poll(location).await,
-                None if self.is_left(target).await? => Ok(Progress::Running(None)),
+                None if self.is_left(recorder, position, target).await? => Ok(Progress::Running(None)),
                 None => Ok(Progress::Ended),
             };
             match progress {
@@ -248,6 +298,8 @@ impl<'a> Visit<'a> {
                 Err(error) => {
                     // It went wrong over there: the next attempt makes the call anew.
                     if error.error.kind == ErrorKind::Internal {
+                        let failures = self.failures(recorder, part).await?;
+                        self.failed(recorder, part, failures).await?;
                         self.book(recorder, position, part, 0).await?;
                     }
                     return Err(self.fault(&error));
@@ -303,4 +355,9 @@ impl<'a> Visit<'a> {
         let Some(after) = error.retry_after else { return interrupt };
         interrupt.again_in(after.wait(self.run.service.clock.now()))
     }
+}
+
+/// The sealed part that counts a call's failures; it outlives the part of the call itself.
+fn failures_of(part: &str) -> String {
+    format!("failures/{part}")
 }

@@ -1,6 +1,6 @@
-//! Carries out an export (GDPR Art. 15, 20): every step's rows are streamed into one package. It becomes readable by
-//! the very transaction that completes the request, because only that keeps its key; whatever an attempt leaves
-//! behind before is sealed under a key that nobody has any more. So each attempt begins anew.
+//! Carries out an export (GDPR Art. 15, 20): every step's rows are streamed into one package. Only the transaction that
+//! says that it is whole keeps its key; whatever an attempt leaves behind before is sealed under a key that nobody has
+//! any more. So each attempt begins anew, and what it has done so far is no progress that a crash could build on.
 
 mod resources;
 
@@ -35,9 +35,10 @@ pub async fn carry_out(
     let id = recorder.request.id;
     let options = confidential.export.clone().unwrap_or_default();
     let objects = &run.service.packages.objects;
-    objects.remove_all(&id.to_string()).await.map_err(|error| unstored(&error))?;
+    let epoch = recorder.request.epoch;
+    tidy(objects, id, epoch, None).await;
     let (key, wrapped_key) = run.service.vault.new_data_key();
-    let place = format!("{id}/{:06}", recorder.request.epoch);
+    let place = format!("{id}/{epoch:06}");
     let now = run.service.clock.now();
     let mut making = Making {
         packer: packer(run, recorder, confidential, &options, now)?,
@@ -54,8 +55,6 @@ pub async fn carry_out(
     recorder.check()?;
     let (size, sha256) = making.finish().await?;
     let created_at = run.service.clock.now();
-    let life =
-        chrono::TimeDelta::from_std(run.service.packages.expires_after).unwrap_or(chrono::TimeDelta::MAX);
     let package = Package {
         request_id: id,
         place,
@@ -64,7 +63,7 @@ pub async fn carry_out(
         encrypted: options.encrypt_to.is_some(),
         wrapped_key: Some(wrapped_key),
         created_at,
-        expires_at: created_at.checked_add_signed(life).unwrap_or(DateTime::<Utc>::MAX_UTC),
+        expires_at: run.service.packages.expiry(created_at),
         expired_at: None,
     };
     record(run, recorder, &options, &package, last).await
@@ -73,12 +72,7 @@ pub async fn carry_out(
 /// A step's rows are in the package.
 async fn record_step(recorder: &mut Recorder, done: Option<(usize, u64)>) -> Result<(), Interrupt> {
     let Some((position, read)) = done else { return Ok(()) };
-    recorder
-        .record(move |request, actor, now| {
-            request.progressed();
-            exported(request, position, read, actor, now)
-        })
-        .await
+    recorder.record(move |request, actor, now| exported(request, position, read, actor, now)).await
 }
 
 fn packer(
@@ -180,7 +174,6 @@ impl Making {
         self.told = Instant::now();
         recorder
             .record(move |request, _, _| {
-                request.progressed();
                 if let Some(step) = request.steps.get_mut(position) {
                     // An attempt before this one may have got further: what is shown never falls.
                     step.rows_affected = step.rows_affected.max(i64::try_from(read).unwrap_or(i64::MAX));
@@ -252,7 +245,8 @@ async fn record(
         })
         .await?;
     // An attempt that lost its lease may have sent a part after this one began.
-    tidy(&run.service.packages.objects, recorder.request.id, Some(&package.place)).await;
+    let request = &recorder.request;
+    tidy(&run.service.packages.objects, request.id, request.epoch, Some(&package.place)).await;
     if !recorder.request.status().is_end() {
         return recorder.complete(found).await;
     }

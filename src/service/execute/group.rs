@@ -21,7 +21,7 @@ use crate::{
 const SMALL: i64 = 1_000;
 
 /// How often a deadlock or serialization failure repeats the transaction before it counts as a lock timeout.
-const REPEATS: usize = 10;
+pub(super) const REPEATS: usize = 10;
 
 /// Runs of steps that share a connection, in order.
 pub fn groups(steps: &[Step]) -> Vec<Range<usize>> {

@@ -122,11 +122,7 @@ pub async fn bind(
     }
     whole.extend(&here);
     for set in whole {
-        let mut all = Vec::new();
-        for part in run.service.store.key_parts(recorder.request.id, &set_prefix(set)).await? {
-            all.extend(open_chunk(run.service, recorder, &run.data_key, &part).await?);
-        }
-        let all = Arc::new(all);
+        let all = whole_set(run, recorder, set).await?;
         if here.contains(&set) {
             keys.chunk.insert(set, all.clone());
         }
@@ -141,15 +137,19 @@ pub async fn bind_all(run: &Run<'_>, recorder: &Recorder, rows: &Rows) -> Result
     let mut sets = BTreeSet::new();
     collect_sets(rows, &mut sets);
     for set in sets {
-        let mut all = Vec::new();
-        for part in run.service.store.key_parts(recorder.request.id, &set_prefix(set)).await? {
-            all.extend(open_chunk(run.service, recorder, &run.data_key, &part).await?);
-        }
-        let all = Arc::new(all);
+        let all = whole_set(run, recorder, set).await?;
         keys.chunk.insert(set, all.clone());
         keys.whole.insert(set, all);
     }
     Ok(keys)
+}
+
+async fn whole_set(run: &Run<'_>, recorder: &Recorder, set: usize) -> Result<Arc<Vec<Tuple>>, Interrupt> {
+    let mut all = Vec::new();
+    for part in run.service.store.key_parts(recorder.request.id, &set_prefix(set)).await? {
+        all.extend(open_chunk(run.service, recorder, &run.data_key, &part).await?);
+    }
+    Ok(Arc::new(all))
 }
 
 fn collect_sets(rows: &Rows, into: &mut BTreeSet<usize>) {

@@ -8,6 +8,7 @@ mod code;
 mod export;
 mod group;
 mod keys;
+mod lease;
 mod manual;
 mod recorded;
 mod recorder;
@@ -36,7 +37,7 @@ use crate::{
     store::Claimed,
 };
 pub(super) use keys::uses_sets as uses_key_sets;
-pub use recorder::LeaseClock;
+pub use lease::LeaseClock;
 use recorder::Recorder;
 use trouble::Interrupt;
 
@@ -54,7 +55,7 @@ pub async fn execute(
 ) {
     let id = claimed.request.id;
     let lease = LeaseClock::new(claimed.lease.clone(), claimed_at, service.pacing.lease);
-    let _renewal = recorder::Renewal::start(service.clone(), lease.clone());
+    let _renewal = lease::Renewal::start(service.clone(), lease.clone());
     let mut recorder = Recorder::new(service.clone(), worker, claimed, lease, stop);
     let touched_before = recorder.request.touched;
     let result = run(service, &mut recorder).await;
@@ -98,6 +99,10 @@ async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Inte
         recorder.check()?;
     }
     let Some((run, confidential)) = ready? else { return Ok(()) };
+    if recorder.request.has_manual_steps_alone_left() {
+        // No table knows the person.
+        return recorder.complete(false).await;
+    }
     if recorder.request.kind == Kind::Export {
         return export::carry_out(&run, recorder, &confidential).await;
     }

@@ -1,23 +1,20 @@
 //! The worker's writes to the store. Each is one transaction: the request row under its lock, the events, the
 //! new counts; and each names the epoch of the claim, so that a worker that lost its lease writes nothing.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
-use super::trouble::{Interrupt, backoff};
+use super::{
+    lease::LeaseClock,
+    trouble::{Interrupt, backoff},
+};
 use crate::{
     domain::{
         audit::NewEvent,
         compiled::CompiledPlan,
-        request::{Confidential, Disposition, Lease, Places, Request, RunCode, Status},
+        request::{Confidential, Disposition, Kind, Places, Request, RunCode, Status},
         vault::DataKey,
     },
     service::Service,
@@ -27,71 +24,6 @@ use crate::{
 /// The first pause or retry; doubled each time.
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
 const BACKOFF_CAP: Duration = Duration::from_secs(300);
-
-/// A worker's own view of its lease, by its monotonic clock.
-#[derive(Clone)]
-pub struct LeaseClock {
-    lease: Lease,
-    length: Duration,
-    shared: Arc<LeaseState>,
-}
-
-struct LeaseState {
-    until: Mutex<Instant>,
-    lost: AtomicBool,
-}
-
-impl LeaseClock {
-    /// `asked_at`: before the claim was sent, so that this clock never runs behind the store's.
-    #[must_use]
-    pub fn new(lease: Lease, asked_at: Instant, length: Duration) -> Self {
-        let until = Mutex::new(asked_at + length);
-        Self { lease, length, shared: Arc::new(LeaseState { until, lost: AtomicBool::new(false) }) }
-    }
-
-    /// With less than a third left no target commit is started.
-    fn may_commit(&self) -> bool {
-        let until = *self.shared.until.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.shared.lost.load(Ordering::Acquire)
-            && until.saturating_duration_since(Instant::now()) >= self.length / 3
-    }
-
-    fn renewed(&self, asked_at: Instant) {
-        *self.shared.until.lock().unwrap_or_else(PoisonError::into_inner) = asked_at + self.length;
-    }
-}
-
-/// Renews the lease for as long as it lives. It goes with the attempt also when that panics: a lease that nobody works
-/// under must run out.
-pub struct Renewal(tokio::task::JoinHandle<()>);
-
-impl Renewal {
-    pub fn start(service: Arc<Service>, clock: LeaseClock) -> Self {
-        Self(tokio::spawn(renew(service, clock)))
-    }
-}
-
-impl Drop for Renewal {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// At every third of the lease's length, until the lease is lost.
-async fn renew(service: Arc<Service>, clock: LeaseClock) {
-    loop {
-        tokio::time::sleep(clock.length / 3).await;
-        let asked_at = Instant::now();
-        match service.store.renew(&clock.lease, clock.length).await {
-            Ok(true) => clock.renewed(asked_at),
-            Ok(false) => {
-                clock.shared.lost.store(true, Ordering::Release);
-                return;
-            }
-            Err(error) => tracing::warn!(request = %clock.lease.request_id, %error, "lease not renewed"),
-        }
-    }
-}
 
 type Change = Box<dyn FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + Sync>;
 
@@ -129,7 +61,7 @@ impl Recorder {
 
     /// Between two batches: does anything ask for the end?
     pub fn check(&self) -> Result<(), Interrupt> {
-        if self.lease.shared.lost.load(Ordering::Acquire) {
+        if self.lease.is_lost() {
             return Err(Interrupt::LeaseLost);
         }
         if let Some(by) = self.request.cancelled_by()
@@ -147,6 +79,17 @@ impl Recorder {
             return Err(Interrupt::Stopping);
         }
         Ok(())
+    }
+
+    /// As [`check`](Self::check), where what was done has to be booked before a hold or a cancellation is heeded.
+    pub fn check_running(&self) -> Result<(), Interrupt> {
+        if self.lease.is_lost() {
+            return Err(Interrupt::LeaseLost);
+        }
+        match *self.stop.borrow() {
+            true => Err(Interrupt::Stopping),
+            false => Ok(()),
+        }
     }
 
     /// Past the point where the rest could only be found through the sealed keys, which an end destroys, a
@@ -278,7 +221,12 @@ impl Recorder {
         if self.request.has_manual_steps_alone_left() {
             return super::manual::let_go(&self.service.clone(), self).await;
         }
-        self.record(move |request, actor, now| vec![request.complete(found, actor, now)]).await?;
+        let mut tx = self.service.store.begin().await?;
+        if self.request.kind == Kind::Export {
+            // People have had their time; the person has the whole of theirs to take the package.
+            tx.renew_package(self.request.id, self.service.packages.expiry(self.service.clock.now())).await?;
+        }
+        self.record_in(tx, move |request, actor, now| vec![request.complete(found, actor, now)]).await?;
         self.service.metrics.requests_completed.inc();
         Ok(())
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Run,
-    group::{Failure, booked, started},
+    group::{self, Failure, booked, started},
     keys,
     recorder::Recorder,
     trouble::Interrupt,
@@ -26,9 +26,6 @@ use crate::{
         request::StepState,
     },
 };
-
-/// How often a deadlock or serialization failure repeats the transaction before it counts as a lock timeout.
-const REPEATS: usize = 10;
 
 impl Step {
     pub(super) fn rectification(&self) -> Option<&Rectification> {
@@ -55,9 +52,31 @@ pub fn is_of_database(run: &Run<'_>, group: &Range<usize>) -> bool {
     run.steps.get(group.start).is_some_and(|step| step.rectification().is_some())
 }
 
+/// One transaction takes them all, and keeps others from these rows meanwhile.
+const MOST_ROWS: u64 = 100_000;
+
+/// Refuses corrections of more rows than one transaction should hold.
+pub fn require_few(run: &Run<'_>, counts: &[u64]) -> Result<(), Interrupt> {
+    for group in group::groups(&run.steps) {
+        let Some(step) = run.steps.get(group.start).filter(|step| step.rectification().is_some()) else {
+            continue;
+        };
+        let rows: u64 = counts.get(group).unwrap_or_default().iter().sum();
+        if rows > MOST_ROWS {
+            let detail = format!(
+                "it would change {rows} rows in one transaction, and {MOST_ROWS} are the most: nothing was touched; \
+                 correct copies of the value by hand, and leave `cascade` out"
+            );
+            let code = crate::domain::request::RunCode::InvalidChanges;
+            return Err(Interrupt::trouble(code, detail, Some(&step.connection), None));
+        }
+    }
+    Ok(())
+}
+
 /// Asks every connection whether it takes the values, before the first of them is written to.
 pub async fn try_all(run: &Run<'_>, recorder: &Recorder) -> Result<(), Interrupt> {
-    for group in super::group::groups(&run.steps) {
+    for group in group::groups(&run.steps) {
         let first = run.steps.get(group.start).filter(|step| step.rectification().is_some());
         let Some(connection) = first.map(|step| step.connection.clone()) else { continue };
         let mut tx = run
@@ -118,7 +137,7 @@ async fn repeated(
         recorder.check()?;
         match attempt(run, recorder, group, connection, all_keys).await {
             Ok(affected) => return Ok(affected),
-            Err(Failure::Target(error)) if error.kind == ErrorKind::Conflict && repeats < REPEATS => {
+            Err(Failure::Target(error)) if error.kind == ErrorKind::Conflict && repeats < group::REPEATS => {
                 repeats += 1
             }
             Err(Failure::Target(error)) => return Err(Interrupt::at(&error, connection, None)),
@@ -156,18 +175,18 @@ async fn attempt(
         for (due, step, keys) in steps.iter().filter(|(position, ..)| due.contains(position)) {
             let left = count(&mut tx, step, CountOf::Remaining, keys).await;
             if left.map_err(|error| at_step(error, step))? > 0 {
-                return Err(still_there(run, *due).into());
+                return Err(not_held(run, *due).into());
             }
         }
         uncounted.retain(|position| !due.contains(position));
         let done = write(run, &mut tx, step, keys).await.map_err(|error| at_step(error, step))?;
-        affected.push(done.ok_or_else(|| still_there(run, *position))?);
+        affected.push(done.ok_or_else(|| not_held(run, *position))?);
         uncounted.push(*position);
     }
     for (position, step, keys) in steps.iter().filter(|(position, ..)| uncounted.contains(position)) {
         let left = count(&mut tx, step, CountOf::Remaining, keys).await;
         if left.map_err(|error| at_step(error, step))? > 0 {
-            return Err(still_there(run, *position).into());
+            return Err(not_held(run, *position).into());
         }
     }
     recorder.before_commit()?;
@@ -215,7 +234,7 @@ fn is_matched_to_root(run: &Run<'_>, step: &Step) -> bool {
     })
 }
 
-fn still_there(run: &Run<'_>, position: usize) -> Interrupt {
+fn not_held(run: &Run<'_>, position: usize) -> Interrupt {
     let step = run.steps.get(position);
     Interrupt::trouble(
         crate::domain::request::RunCode::RowsRemaining,
@@ -259,7 +278,7 @@ async fn book(
 async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) -> Result<(), Interrupt> {
     for position in group.clone() {
         if verify::count(run, recorder, position, CountOf::Remaining).await? > 0 {
-            return Err(still_there(run, position));
+            return Err(not_held(run, position));
         }
     }
     let mut tx = run.service.store.begin().await?;

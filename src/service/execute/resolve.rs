@@ -53,6 +53,7 @@ pub async fn resolve(
         rectify::try_all(&run, recorder).await?;
     }
     let counts = verify::first_counts(&run, recorder).await?;
+    rectify::require_few(&run, &counts)?;
     record(&run, recorder, confidential, found, counts).await?;
     Ok((!recorder.request.status().is_end()).then_some(tuple))
 }

@@ -136,7 +136,7 @@ pub async fn count(
 ) -> Result<u64, Interrupt> {
     let Some(step) = run.steps.get(position) else { return Ok(0) };
     if step.resource().is_some() {
-        return calls::count(run, recorder, step).await;
+        return calls::count(run, recorder, position, step).await;
     }
     let connector = run.connector(&step.connection)?;
     let fault = |error| Interrupt::at(&error, &step.connection, Some(&step.name));

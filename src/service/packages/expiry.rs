@@ -43,7 +43,9 @@ pub async fn run(service: Arc<Service>, mut stop: watch::Receiver<bool>) {
 /// When the store does not answer.
 pub async fn expire(service: &Service) -> Result<(), ServiceError> {
     for id in service.store.packages_to_expire(CHUNK).await? {
-        end(service, id).await?;
+        if let Err(error) = end(service, id).await {
+            tracing::warn!(request = %id, %error, "its package's key is still there; tried again");
+        }
     }
     for package in service.store.packages_to_remove(CHUNK).await? {
         if let Err(error) = service.packages.objects.remove_all(&package.request_id.to_string()).await {
@@ -75,7 +77,13 @@ async fn end(service: &Service, id: Uuid) -> Result<(), ServiceError> {
 /// # Errors
 /// When the store does not answer.
 pub async fn sweep(service: &Service) -> Result<(), ServiceError> {
-    let Ok(folders) = service.packages.objects.folders("").await else { return Ok(()) };
+    let folders = match service.packages.objects.folders("").await {
+        Ok(folders) => folders,
+        Err(error) => {
+            tracing::warn!(%error, "what was left of exports was not looked for; tried again");
+            return Ok(());
+        }
+    };
     for folder in folders {
         // What is not of this store may be of another one that shares the bucket.
         let Ok(id) = folder.parse::<Uuid>() else { continue };
@@ -84,17 +92,20 @@ pub async fn sweep(service: &Service) -> Result<(), ServiceError> {
             continue;
         }
         let place = service.store.package(id).await?.map(|package| package.place);
-        tidy(&service.packages.objects, id, place.as_deref()).await;
+        // An attempt that begins after a retry meanwhile has a later epoch.
+        tidy(&service.packages.objects, id, request.epoch + 1, place.as_deref()).await;
     }
     Ok(())
 }
 
-/// Removes what attempts at a package left behind, all but that place. What stays for now is unreadable.
-pub async fn tidy(objects: &Objects, id: Uuid, place: Option<&str>) {
+/// Removes what attempts at a package before that epoch left behind, all but that place. What stays for now is
+/// unreadable.
+pub async fn tidy(objects: &Objects, id: Uuid, before: i64, place: Option<&str>) {
     let removed = async {
         for attempt in objects.folders(&id.to_string()).await? {
             let left = format!("{id}/{attempt}");
-            if place != Some(left.as_str()) {
+            let is_older = attempt.parse::<i64>().is_ok_and(|epoch| epoch < before);
+            if is_older && place != Some(left.as_str()) {
                 objects.remove_all(&left).await?;
             }
         }

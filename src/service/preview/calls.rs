@@ -8,9 +8,9 @@ use super::super::Connectors;
 use crate::{
     connectors::{
         Keys,
-        http::{Session, Target, targets},
+        http::{Correction, Session, Target, targets},
     },
-    domain::compiled::{Resource, Step},
+    domain::compiled::{Resource, ResourceAct, Step},
 };
 
 /// How many are there; `Err` says why that is not known.
@@ -35,7 +35,14 @@ pub(super) async fn count(
     let asked = async {
         let mut there = 0;
         for target in &found {
-            there += u64::from(session.is_there(lookup, target).await.map_err(|error| error.to_string())?);
+            let is_meant = match &resource.act {
+                // As the request will count: what is still to be corrected.
+                ResourceAct::Rectify { new, .. } if !new.0.is_empty() => {
+                    session.correction(lookup, target, new).await.map(|found| found == Correction::Needed)
+                }
+                _ => session.is_there(lookup, target).await,
+            };
+            there += u64::from(is_meant.map_err(|error| error.to_string())?);
         }
         Ok(there)
     };

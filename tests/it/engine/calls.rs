@@ -113,7 +113,8 @@ async fn an_erasure_covers_a_database_and_a_service() {
             let [deleted] = &mailer.seen("DELETE")[..] else { panic!("{:?}", mailer.seen("DELETE")) };
             assert_eq!(deleted.path, "/api/contacts/jane%2Ba%2Fb%40example.com", "one piece of the path");
             let key = deleted.idempotency_key.as_deref().unwrap();
-            assert!(key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+            let call = key.strip_suffix("-0").expect("no call of it went wrong");
+            assert!(call.len() == 32 && call.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
             audited(&harness, &request).await;
             assert!(store.store.key_parts(id, "").await.unwrap().is_empty(), "sealed keys are destroyed");
             target.execute("DROP TABLE users");

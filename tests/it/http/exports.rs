@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use age::x25519;
 use reqwest::Method;
-use rightful::service::packages::{expire, sweep};
+use rightful::{
+    domain::clock::Clock,
+    service::packages::{expire, sweep},
+};
 use serde_json::{Value, json};
 
 use super::apps;
@@ -163,7 +166,7 @@ async fn what_an_ended_request_left_behind_is_swept_and_nothing_else() {
         let strange = "019a0000-0000-7000-8000-000000000000";
         let places = [ended["id"].as_str().unwrap(), open["id"].as_str().unwrap(), strange, "other"];
         for place in places {
-            objects.put(&format!("{place}/000001/00000000"), vec![1]).await.unwrap();
+            objects.put(&format!("{place}/000000/00000000"), vec![1]).await.unwrap();
         }
         sweep(&app.service).await.unwrap();
         let mut left = objects.folders("").await.unwrap();
@@ -227,6 +230,32 @@ async fn a_package_waits_for_what_people_do_by_hand() {
         let (status, _, bytes) = app.admin().download(&path(&request), &[]).await;
         assert_eq!((status.as_u16(), rows(&unzip(&bytes), "shop.users").len()), (200, 1));
         assert_eq!(events(&app, &request, "export.created").await.len(), 1);
+    }
+}
+
+/// Its time begins when it can be taken, however long people need before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_does_not_expire_before_it_is_handed_out() {
+    for store in stores().await {
+        let setup = Setup { expires_after: Duration::from_millis(1), ..Setup::default() };
+        let mut app = TestApp::with(store, setup).await;
+        let manual = "manual:\n  - { name: paper_file, do: Copy it, kinds: [export] }\n";
+        app.change_plan(&format!("{}{manual}", crate::support::app::CUSTOMER)).await;
+        app.work();
+        let request = app.admin().post("/v1/requests", &body(11, &json!({}))).await.ok();
+        let id = request["id"].as_str().unwrap().parse().unwrap();
+        eventually("the worker has let go", async || {
+            app.service.store.request(id).await.unwrap().unwrap().is_left_to_people()
+        })
+        .await;
+        let before = app.store.store.package(id).await.unwrap().unwrap();
+        eventually("its first time is over", async || Clock.now() > before.expires_at).await;
+        expire(&app.service).await.unwrap();
+        assert_eq!(app.store.store.package(id).await.unwrap().unwrap(), before, "its key is there");
+        let complete = format!("{}/steps/paper_file/complete", request["links"]["self"].as_str().unwrap());
+        app.admin().post(&complete, &json!({ "result": "done" })).await.ok();
+        app.admin().until_end(request["id"].as_str().unwrap()).await;
+        assert!(app.store.store.package(id).await.unwrap().unwrap().expires_at > before.expires_at);
     }
 }
 

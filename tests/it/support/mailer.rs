@@ -43,6 +43,8 @@ pub enum Twist {
     Slow(Duration),
     /// It says that it is done, and is not.
     Lie,
+    /// A contact gets its new address and nothing else.
+    Partly,
     /// It is found, and gone a moment later.
     Vanish,
     /// A body of that many bytes of that type.
@@ -138,6 +140,11 @@ impl Mailer {
 
     pub fn contacts(&self) -> Vec<String> {
         self.lock().contacts.keys().cloned().collect()
+    }
+
+    /// Somebody changes a contact by hand.
+    pub fn set(&self, email: &str, field: &str, value: &str) {
+        self.lock().contacts.get_mut(email).unwrap()[field] = value.into();
     }
 
     pub fn contact(&self, email: &str) -> Option<Value> {
@@ -266,6 +273,13 @@ fn answer(state: &mut State, asked: &Asked) -> (Option<Told>, Duration) {
         }
         Twist::Slow(pause) => return (Some(usual(state, asked, &email)), pause),
         Twist::Lie => told(200),
+        Twist::Partly => {
+            let changes: Value = serde_json::from_slice(&asked.body).unwrap();
+            let mut contact = state.contacts.remove(&email).unwrap();
+            contact["email"] = changes["email"].clone();
+            state.contacts.insert(changes["email"].as_str().unwrap().to_owned(), contact);
+            told(200)
+        }
         Twist::Vanish => {
             let found = usual(state, asked, &email);
             state.contacts.remove(&email);

@@ -194,3 +194,22 @@ async fn a_service_that_hangs_holds_nobody_past_a_third_of_the_lease() {
     let request = shop.harness.run(id).await;
     assert_eq!(rows(at_service(&request)), (Some(1), 1, 0), "and is booked once");
 }
+
+/// A service may answer the same key in the same way for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_to_have_failed_is_called_for_under_another_key() {
+    let mailer = Mailer::start(&[JANE]).await;
+    let shop = Shop::new(mailer.service(), SCHEMA, PLAN).await;
+    mailer.next("DELETE", Twist::Status(500));
+    let mut request = shop.erase().await;
+    mailer.next("DELETE", Twist::Status(503));
+    for _ in 0..2 {
+        assert!(!request.status().is_end(), "{:?}", request.state);
+        request = shop.go_on(&request).await;
+    }
+    assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
+    let keys: Vec<_> = mailer.seen("DELETE").into_iter().map(|seen| seen.idempotency_key.unwrap()).collect();
+    assert_eq!(keys.len(), 3);
+    assert_ne!(keys[0], keys[1], "it went wrong over there");
+    assert_eq!(keys[1], keys[2], "it was busy");
+}

@@ -1,14 +1,14 @@
 //! Corrections that go on at an HTTP service.
 
 use rightful::{
-    domain::request::{Outcome, Request, Status},
+    domain::request::{Outcome, Request, RunCode, Status},
     service::error::ServiceError,
 };
 use serde_json::{Value, json};
 
 use super::{JANE, JOE, SCHEMA, Shop, at_service, rows};
 use crate::{
-    engine::pacing,
+    engine::{code, pacing},
     support::{
         faulty::Fault::LostReply,
         mailer::{Mailer, Twist},
@@ -115,4 +115,23 @@ async fn a_correction_is_made_once_though_its_record_was_lost_and_the_service_wa
     for step in &request.steps {
         assert_eq!(rows(step), (Some(1), 1, 0), "{step:?}");
     }
+}
+
+/// The contact has the new address and not the new name: that nothing is found under the old one proves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_changes_only_a_part_is_not_believed() {
+    let mailer = Mailer::start(&[JANE]).await;
+    let shop = Shop::new(mailer.service(), SCHEMA, &plan(true)).await;
+    mailer.next("PATCH", Twist::Partly);
+    let changes = json!({ "shop.users": { "email": NEW }, "mailer.contacts": { "name": "Jane N." } });
+    let mut request = corrected(&shop, changes).await;
+    for _ in 0..2 {
+        assert!(!request.status().is_end(), "{:?}", request.state);
+        assert_eq!(code(&request), Some(RunCode::RowsRemaining), "{:?}", request.state);
+        request = shop.go_on(&request).await;
+    }
+    mailer.set(NEW, "name", "Jane N.");
+    let request = shop.go_on(&request).await;
+    assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
+    assert_eq!(rows(at_service(&request)), (Some(1), 1, 0));
 }
