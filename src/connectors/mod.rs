@@ -242,7 +242,10 @@ pub enum ErrorKind {
     StatementTimeout,
     /// A table, column, type or right is not what it was.
     SchemaChanged,
+    /// Other rows stand in the way, or the constraint did not say what it minds.
     ConstraintViolation,
+    /// A CHECK constraint refused the value itself.
+    CheckViolation,
     /// A new value that the column can never hold.
     InvalidValue,
     Internal,

@@ -24,7 +24,7 @@ mod sample;
 mod state;
 mod transitions;
 
-pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, SOON};
+pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, NEVER, SOON};
 pub use approval::{DenialReason, Refusal};
 pub use asked::{ExportOptions, Format, Places, Right};
 pub use manual::{ByHand, CODE, MANUAL, ManualResult};

@@ -226,6 +226,15 @@ impl Fields {
         }
     }
 
+    /// Members of other bodies of this route: clients that are generated from its schema send them as null.
+    pub fn pass_null(&mut self, names: &[&str]) {
+        for name in names {
+            if self.members.get(*name).is_some_and(Value::is_null) {
+                self.members.remove(*name);
+            }
+        }
+    }
+
     pub fn fault(&mut self, name: &str, detail: &str) {
         self.errors.push(FieldError::new(format!("{}{}", self.place, pointer(name)), detail));
     }

@@ -15,9 +15,11 @@ use super::{
     readings::{Reader, open},
 };
 use crate::{
+    connectors::Resolution,
     domain::{
         audit::ChainHead,
-        compile::subject::check_subject,
+        compile::subject::{check_subject, subject_refs},
+        compiled::CompiledPlan,
         hold::{Ground, Hold, HoldConfidential, Scope, table_of},
         request::{Request, Subject},
     },
@@ -27,6 +29,8 @@ use crate::{
 /// How often is looked for holds whose time is over.
 const LOOK: Duration = Duration::from_secs(10);
 const CHUNK: i64 = 100;
+/// How long placing a hold waits for the database that knows the person.
+const RESOLUTION: Duration = Duration::from_secs(5);
 
 /// A hold as it was asked for.
 pub struct Placement {
@@ -57,8 +61,7 @@ pub async fn place(
     placement: Placement,
 ) -> Result<HoldReading, ServiceError> {
     let plan = registered(service, &placement.plan)?.compiled;
-    check_subject(&plan, &placement.subject)?;
-    let refs = given_refs(service, &plan, &placement.subject)?;
+    let refs = known_refs(service, &plan, &placement.subject).await?;
     let now = service.clock.now();
     if placement.expires_at.is_some_and(|at| at <= now) {
         return Err(ServiceError::ExpiresInPast);
@@ -87,6 +90,36 @@ pub async fn place(
     let placed = tx.place_hold(&mut hold, event, &secrets, &refs).await;
     finish(tx, placed.map_err(ServiceError::from)).await?;
     Ok(HoldReading { hold, confidential: Some(confidential), refs })
+}
+
+/// The person's pseudonyms: of all identities where the row is found, so that it is held also when one of them changes.
+/// A hold does not wait for a database: where that does not answer, those given have to do.
+async fn known_refs(
+    service: &Service,
+    plan: &CompiledPlan,
+    subject: &Subject,
+) -> Result<Vec<(String, String)>, ServiceError> {
+    let given = check_subject(plan, subject)?;
+    let mut refs = given_refs(service, plan, subject)?;
+    let Some(connector) = service.connectors.get(&plan.root.connection) else { return Ok(refs) };
+    match tokio::time::timeout(RESOLUTION, connector.resolve(&plan.root, &given)).await {
+        Ok(Ok(Resolution::Found { tuple, .. })) => {
+            for found in subject_refs(plan, &service.vault, &tuple) {
+                if !refs.contains(&found) {
+                    refs.push(found);
+                }
+            }
+        }
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(plan = %plan.name, %error, "a hold knows its person by what was given alone")
+        }
+        Err(_) => {
+            tracing::warn!(plan = %plan.name, "a hold knows its person by what was given alone: no answer")
+        }
+    }
+    refs.sort_unstable();
+    Ok(refs)
 }
 
 /// Ends a hold; what it kept goes on.

@@ -22,7 +22,7 @@ const POSTGRES_NOW: &str = "(statement_timestamp() AT TIME ZONE 'UTC')";
 
 /// Open, and waiting for a person. Named by exclusion: an `IN` of the others tempts both planners to the index by
 /// status and to sorting the whole backlog at every claim.
-const NOT_CLAIMABLE: [&str; 2] = ["pending", "on_hold"];
+pub(super) const NOT_CLAIMABLE: [&str; 2] = ["pending", "on_hold"];
 
 /// A request that this worker owns until its lease ends.
 #[derive(Debug, Clone)]

@@ -115,6 +115,15 @@ pub(super) async fn hold_on(
     Ok(None)
 }
 
+async fn put_hold_refs(conn: &Conn, id: &str, refs: &[(String, String)]) -> Result<(), StoreError> {
+    each!(conn, refs, |named| {
+        let row =
+            (hold_refs::hold_id.eq(id), hold_refs::identity.eq(&named.0), hold_refs::pseudonym.eq(&named.1));
+        diesel::insert_into(hold_refs::table).values(row).on_conflict_do_nothing()
+    });
+    Ok(())
+}
+
 impl Tx {
     /// True while this hold has not ended; it stays so until this transaction ends.
     ///
@@ -150,14 +159,7 @@ impl Tx {
         );
         let conn = self.conn().await?;
         on!(conn, |c| diesel::insert_into(holds::table).values(row).execute(c).await)?;
-        each!(conn, refs, |named| {
-            let row = (
-                hold_refs::hold_id.eq(id),
-                hold_refs::identity.eq(&named.0),
-                hold_refs::pseudonym.eq(&named.1),
-            );
-            diesel::insert_into(hold_refs::table).values(row)
-        });
+        put_hold_refs(conn, id, refs).await?;
         for mut request in self.resolved_requests_of(refs).await? {
             if !hold.covers(request.kind, &request.plan, &request.steps) {
                 continue;
@@ -171,6 +173,26 @@ impl Tx {
                     .set(requests::hold_id.eq(Some(id)));
                 on!(self.conn().await?, |c| heed.execute(c).await)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Has every hold that knows the person by one of these pseudonyms know all of them: an identity that changes must
+    /// not lead around a hold.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn widen_holds(&mut self, refs: &[(String, String)]) -> Result<(), StoreError> {
+        let conn = self.conn().await?;
+        exclude_placements(conn).await?;
+        let pseudonyms: Vec<&str> = refs.iter().map(|(_, pseudonym)| pseudonym.as_str()).collect();
+        let known = hold_refs::table
+            .filter(hold_refs::pseudonym.eq_any(pseudonyms))
+            .select(hold_refs::hold_id)
+            .distinct();
+        let ids: Vec<String> = shared!(conn, |c| known.load(c).await)?;
+        for id in &ids {
+            put_hold_refs(conn, id, refs).await?;
         }
         Ok(())
     }

@@ -135,6 +135,22 @@ impl Store {
         row.map(RequestRow::into_request).transpose()
     }
 
+    /// True when other requests, of any state, are known to be of this person.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn has_other_requests(&self, id: Uuid, refs: &[(String, String)]) -> Result<bool, StoreError> {
+        let pseudonyms: Vec<&str> = refs.iter().map(|(_, pseudonym)| pseudonym.as_str()).collect();
+        let others = request_refs::table
+            .filter(
+                request_refs::pseudonym.eq_any(pseudonyms).and(request_refs::request_id.ne(id.to_string())),
+            )
+            .select(request_refs::request_id)
+            .limit(1);
+        let found: Vec<String> = read!(self, |c| others.load(c).await);
+        Ok(!found.is_empty())
+    }
+
     /// One request with what is sealed with it and its refs, in one round trip.
     ///
     /// # Errors

@@ -158,7 +158,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    hold_refs (hold_id, identity) {
+    hold_refs (hold_id, identity, pseudonym) {
         hold_id -> Text,
         identity -> Text,
         #[sql_name = "ref"]

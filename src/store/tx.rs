@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError, Writers,
+    claim::NOT_CLAIMABLE,
     conn::{Conn, on, shared},
     group_commit::Member,
     holds::{exclude_placements, hold_on},
@@ -23,7 +24,7 @@ use super::{
 use crate::domain::{
     audit::{ChainHead, NewEvent},
     clock::Clock,
-    request::{Places, Request},
+    request::{NEVER, Places, Request},
 };
 
 /// A write transaction. Dropping it, also by cancelling the future that owns it, takes back what it did.
@@ -154,7 +155,7 @@ impl Tx {
         )?;
         Ok(match hold {
             Some(hold) => Taken::Held(hold),
-            None if taken == pseudonyms.len() || self.holds(&id, &pseudonyms).await? => Taken::All,
+            None if self.has_turn(request, taken, &pseudonyms).await? => Taken::All,
             None => Taken::Busy,
         })
     }
@@ -313,8 +314,8 @@ impl Tx {
         let conn = &*self.conn().await?;
         exclude_placements(conn).await?;
         let hold = hold_on(conn, clock, request, &ordered).await?;
-        let all = lock(conn, &id, &ordered).await? == ordered.len() || self.holds(&id, &ordered).await?;
-        Ok((all, hold))
+        let taken = lock(conn, &id, &ordered).await?;
+        Ok((self.has_turn(request, taken, &ordered).await?, hold))
     }
 
     /// Gives back the person's locks alone: the request waits, and others of this person may run.
@@ -323,6 +324,30 @@ impl Tx {
     /// As every statement.
     pub async fn give_back_locks(&mut self, id: Uuid) -> Result<(), StoreError> {
         unlock(self.conn().await?, &id.to_string()).await
+    }
+
+    /// The requests of a person run in the order in which they were submitted. One that holds the locks already goes
+    /// on; one that has just taken all of them does when no older one is due, which may not have looked for its person
+    /// yet.
+    async fn has_turn(
+        &mut self,
+        request: &Request,
+        taken: usize,
+        pseudonyms: &[&str],
+    ) -> Result<bool, StoreError> {
+        let id = request.id.to_string();
+        if taken < pseudonyms.len() {
+            return self.holds(&id, pseudonyms).await;
+        }
+        let of_person = request_refs::table
+            .filter(request_refs::pseudonym.eq_any(pseudonyms).and(request_refs::request_id.lt(&id)))
+            .select(request_refs::request_id);
+        let due = requests::table
+            .filter(requests::id.eq_any(of_person).and(requests::finished_at.is_null()))
+            .filter(requests::status.ne_all(NOT_CLAIMABLE).and(requests::run_at.lt(NEVER.naive_utc())))
+            .count();
+        let due: i64 = on!(self.conn().await?, |c| due.get_result(c).await)?;
+        Ok(due == 0)
     }
 
     async fn holds(&mut self, id: &str, pseudonyms: &[&str]) -> Result<bool, StoreError> {

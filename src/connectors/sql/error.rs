@@ -59,6 +59,7 @@ const CONFLICT: Sorted = (ErrorKind::Conflict, "a deadlock or serialization fail
 const SLOW: Sorted = (ErrorKind::StatementTimeout, "the statement took longer than it may");
 const CHANGED: Sorted = (ErrorKind::SchemaChanged, "a table, column, type or right is not what it was");
 const CONSTRAINT: Sorted = (ErrorKind::ConstraintViolation, "a constraint refused it");
+const CHECK: Sorted = (ErrorKind::CheckViolation, "a CHECK constraint refused it");
 const OTHER: Sorted = (ErrorKind::Internal, "the database refused the statement");
 
 /// PostgreSQL documentation, appendix A.
@@ -73,6 +74,7 @@ fn postgres(state: Option<&str>) -> Option<Sorted> {
         "42601" => OTHER,
         // Insufficient privilege, undefined or ambiguous objects, wrong types.
         _ if state.starts_with("42") => CHANGED,
+        "23514" => CHECK,
         _ if state.starts_with("23") => CONSTRAINT,
         _ if state.starts_with("08") || state.starts_with("28") || state.starts_with("3D") => LOST,
         _ => OTHER,
@@ -102,8 +104,8 @@ fn mysql(message: &str) -> Option<Sorted> {
         ("cannot be null", CONSTRAINT),
         ("doesn't have a default value", CONSTRAINT),
         ("Data too long", CONSTRAINT),
-        ("CONSTRAINT", CONSTRAINT),
-        ("Check constraint", CONSTRAINT),
+        ("CONSTRAINT", CHECK),
+        ("Check constraint", CHECK),
         ("Out of range value", CONSTRAINT),
         ("Incorrect ", CONSTRAINT),
         ("Data truncated", CONSTRAINT),
@@ -114,7 +116,7 @@ fn mysql(message: &str) -> Option<Sorted> {
 }
 
 fn sqlite(message: &str) -> Option<Sorted> {
-    const TEXTS: [(&str, Sorted); 14] = [
+    const TEXTS: [(&str, Sorted); 15] = [
         ("database is locked", LOCKED),
         ("database table is locked", LOCKED),
         ("interrupted", SLOW),
@@ -123,6 +125,7 @@ fn sqlite(message: &str) -> Option<Sorted> {
         ("no such function", CHANGED),
         ("has no column named", CHANGED),
         ("database schema has changed", CHANGED),
+        ("CHECK constraint failed", CHECK),
         ("constraint failed", CONSTRAINT),
         // Into a column of a STRICT table.
         ("cannot store", CONSTRAINT),
@@ -139,9 +142,9 @@ fn diesel_kind(kind: &DatabaseErrorKind) -> Sorted {
         DatabaseErrorKind::UniqueViolation
         | DatabaseErrorKind::ForeignKeyViolation
         | DatabaseErrorKind::NotNullViolation
-        | DatabaseErrorKind::CheckViolation
         | DatabaseErrorKind::RestrictViolation
         | DatabaseErrorKind::ExclusionViolation => CONSTRAINT,
+        DatabaseErrorKind::CheckViolation => CHECK,
         DatabaseErrorKind::SerializationFailure => CONFLICT,
         DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => LOST,
         _ => OTHER,

@@ -37,6 +37,7 @@ pub fn bind(plan: &CompiledPlan, changes: &Changes) -> Result<Arc<[Step]>, Chang
         given: BTreeMap::new(),
         carried: BTreeMap::new(),
         resources: BTreeMap::new(),
+        followed: BTreeSet::new(),
         errors: Vec::new(),
     };
     if changes.0.is_empty() {
@@ -79,6 +80,8 @@ pub(super) struct Binder<'c> {
     carried: BTreeMap<Place, Carried>,
     /// New fields at HTTP services, by the step's position; see [`resources`](super::resources).
     pub(super) resources: BTreeMap<usize, Map<String, Value>>,
+    /// Fields at services that hold a copy of a value which changes: position of the step, and name.
+    pub(super) followed: BTreeSet<(usize, String)>,
     errors: Vec<SubjectError>,
 }
 
@@ -266,7 +269,7 @@ impl<'c> Binder<'c> {
 
     /// A column that a row is found by follows what it is matched to, and does not change alone.
     fn check_matched(&mut self) {
-        let mut alone = Vec::new();
+        let mut alone = self.changed_alone();
         for (place, given) in &self.given {
             let (Some(step), Some(column)) = (self.plan.rectification.get(place.0), self.column(*place))
             else {

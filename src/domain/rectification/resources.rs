@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{
     Copied,
     bind::{Behind, Binder, pointer},
+    narrow::is_found_by,
 };
 use crate::domain::{
     call::NewFields,
@@ -62,6 +63,7 @@ impl<'c> Binder<'c> {
             self.error(origin, detail);
             return Err(Behind::Told);
         };
+        self.followed.insert((step, field.clone()));
         match self.resources.get(&step).and_then(|given| given.get(field)) {
             Some(given) if given == new => Ok(()),
             Some(_) => {
@@ -75,6 +77,19 @@ impl<'c> Binder<'c> {
                 Ok(())
             }
         }
+    }
+
+    /// A field that a resource is found by follows what it is matched to, and does not change alone.
+    pub(super) fn changed_alone(&self) -> Vec<String> {
+        let mut alone = Vec::new();
+        for (index, given) in &self.resources {
+            let Some(step) = self.plan.rectification.get(*index) else { continue };
+            let fields = given.keys().filter(|name| {
+                is_found_by(&step.rows, name) && !self.followed.contains(&(*index, (*name).clone()))
+            });
+            alone.extend(fields.map(|name| pointer(&["changes", &step.name, name])));
+        }
+        alone
     }
 
     /// The step at a service with its new fields, if it has any.

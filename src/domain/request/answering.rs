@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 /// 9999-01-01: later than every time that something is due, and a time that both stores keep and sort.
-pub(super) const NEVER: DateTime<Utc> = DateTime::from_timestamp_secs(253_370_764_800).unwrap();
+pub const NEVER: DateTime<Utc> = DateTime::from_timestamp_secs(253_370_764_800).unwrap();
 
 /// An answer that is due within this time is due soon.
 pub const SOON: TimeDelta = TimeDelta::days(7);

@@ -75,6 +75,7 @@ fn parse(mut fields: Fields, idempotency: Option<Idempotency>) -> Result<Submiss
         changes: (kind == Kind::Rectification).then(|| changes(&mut fields)),
         idempotency,
     };
+    fields.pass_null(&["format", "right", "encrypt_to", "changes"]);
     fields.end()?;
     Ok(submission)
 }

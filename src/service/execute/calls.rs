@@ -20,10 +20,10 @@ use crate::{
 };
 
 /// How long a worker waits for a call that was accepted; after that the request does, and others get their turn.
-const WAITED_FOR: Duration = Duration::from_secs(20);
+const WAITED_FOR: Duration = Duration::from_secs(5);
 /// Before the first look at what became of it, without a `Retry-After`; doubled each time.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
-const LONGEST_LOOK: Duration = Duration::from_secs(5);
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
 /// How many of a step's resources are there; of a correction, how many are still to be corrected.
 pub async fn count(
@@ -43,7 +43,8 @@ pub async fn count(
     Ok(there)
 }
 
-/// As [`count`], when an earlier attempt may have left calls under way: those whose work is done have ended.
+/// As [`count`], when an earlier attempt may have left calls under way: those whose work is done have ended, but for
+/// those that are asked for at a place of their own.
 pub async fn count_what_is_left(
     run: &Run<'_>,
     recorder: &mut Recorder,
@@ -56,10 +57,12 @@ pub async fn count_what_is_left(
         for target in visit.targets(recorder, &way).await? {
             // A hold or a cancellation has to wait until it is known what was done.
             recorder.check_running()?;
-            if visit.is_left(recorder, position, &target).await? {
+            let part = visit.part(position, &target);
+            let runs_there = visit.under_way(recorder, &part).await?.is_some_and(|at| !at.is_empty());
+            if runs_there || visit.is_left(recorder, position, &target).await? {
                 there += 1;
             } else {
-                visit.book(recorder, position, &visit.part(position, &target), 0).await?;
+                visit.book(recorder, position, &part, 0).await?;
             }
         }
     }
@@ -190,13 +193,14 @@ impl<'a> Visit<'a> {
     ) -> Result<(), Interrupt> {
         let part = self.part(position, target);
         let under_way = self.under_way(recorder, &part).await?;
-        if !self.is_left(recorder, position, target).await? {
-            // It was left when this attempt began: the call that was under way has ended since.
-            return self.book(recorder, position, &part, u64::from(under_way.is_some())).await;
-        }
         let accepted = match under_way {
+            // Also when nothing is seen there any more: the service says itself when it has ended.
             Some(location) if !location.is_empty() => {
                 Some(Accepted { location: Some(location), retry_after: None })
+            }
+            _ if !self.is_left(recorder, position, target).await? => {
+                // It was left when this attempt began: the call that was under way has ended since.
+                return self.book(recorder, position, &part, u64::from(under_way.is_some())).await;
             }
             _ => self.send(recorder, call, target, &part).await?,
         };

@@ -316,7 +316,8 @@ impl Recorder {
     fn next_run(&self, interrupt: &Interrupt) -> chrono::TimeDelta {
         let delay = match interrupt {
             Interrupt::Busy => backoff(super::BUSY_RETRY, 0, super::BUSY_RETRY),
-            Interrupt::Later(_, wait) => *wait,
+            // Longer each time all the same: others must get their turn.
+            Interrupt::Later(_, wait) => (*wait).max(backoff(BACKOFF_BASE, self.request.waits, BACKOFF_CAP)),
             Interrupt::Trouble(error) => {
                 let times = match error.code.disposition() {
                     Disposition::Wait => self.request.waits,

@@ -120,9 +120,47 @@ pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder, group: Range<usiz
         let Some(step) = run.steps.get(position) else { continue };
         all_keys.push(keys::bind_all(run, recorder, &step.rows).await?);
     }
-    let affected = repeated(run, recorder, &group, &connection, &all_keys).await?;
+    // Before the first value is written, and again when all are: a hold may be placed meanwhile.
+    widen_holds(run, recorder).await?;
+    let affected = repeated(run, recorder, &group, &connection, &all_keys, Ending::Commit).await?;
     book(run, recorder, group.clone(), affected).await?;
+    widen_holds(run, recorder).await?;
     read_back(run, recorder, group).await
+}
+
+/// What becomes of the target transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Commit,
+    Rollback,
+}
+
+/// Writes everything in every database and takes it back, where more than one takes part: what a constraint or a
+/// trigger refuses in one is known before another has changed.
+pub async fn rehearse(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    let groups = group::groups(&run.steps);
+    if groups.len() < 2 {
+        return Ok(());
+    }
+    for group in groups {
+        let first = run.steps.get(group.start).filter(|step| step.rectification().is_some());
+        let Some(connection) = first.map(|step| step.connection.clone()) else { continue };
+        let mut all_keys = Vec::new();
+        for step in run.steps.get(group.clone()).unwrap_or_default() {
+            all_keys.push(keys::bind_all(run, recorder, &step.rows).await?);
+        }
+        repeated(run, recorder, &group, &connection, &all_keys, Ending::Rollback).await?;
+    }
+    Ok(())
+}
+
+/// Holds on the person follow the identities that change.
+async fn widen_holds(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    let mut refs = subject_refs(&run.plan, &run.service.vault, &run.root);
+    refs.extend(subject_refs(&run.plan, &run.service.vault, &new_tuple(run)));
+    let mut tx = run.service.store.begin().await?;
+    tx.widen_holds(&refs).await?;
+    recorder.record_in(tx, |_, _, _| Vec::new()).await
 }
 
 async fn repeated(
@@ -131,11 +169,12 @@ async fn repeated(
     group: &Range<usize>,
     connection: &str,
     all_keys: &[Keys],
+    ending: Ending,
 ) -> Result<Vec<u64>, Interrupt> {
     let mut repeats = 0;
     loop {
         recorder.check()?;
-        match attempt(run, recorder, group, connection, all_keys).await {
+        match attempt(run, recorder, group, connection, all_keys, ending).await {
             Ok(affected) => return Ok(affected),
             Err(Failure::Target(error)) if error.kind == ErrorKind::Conflict && repeats < group::REPEATS => {
                 repeats += 1
@@ -154,6 +193,7 @@ async fn attempt(
     group: &Range<usize>,
     connection: &str,
     all_keys: &[Keys],
+    ending: Ending,
 ) -> Result<Vec<u64>, Failure> {
     let steps: Vec<(usize, &Step, &Keys)> = group
         .clone()
@@ -162,6 +202,11 @@ async fn attempt(
         .collect();
     let at_step = |error: ConnectorError, step: &Step| match error.kind {
         ErrorKind::Conflict => Failure::Target(error),
+        // No other row stands in the way: it is the value itself, and waiting does not help.
+        ErrorKind::CheckViolation => {
+            let refused = ConnectorError { kind: ErrorKind::InvalidValue, ..error };
+            Failure::Interrupt(Interrupt::at(&refused, connection, Some(&step.name)))
+        }
         _ => Failure::Interrupt(Interrupt::at(&error, connection, Some(&step.name))),
     };
     let mut tx = run.connector(connection)?.begin(run.limits).await?;
@@ -188,6 +233,10 @@ async fn attempt(
         if left.map_err(|error| at_step(error, step))? > 0 {
             return Err(not_held(run, *position).into());
         }
+    }
+    if ending == Ending::Rollback {
+        tx.rollback().await?;
+        return Ok(affected);
     }
     recorder.before_commit()?;
     tx.commit().await?;

@@ -34,7 +34,7 @@ pub async fn resolve(
     let given = check_subject(plan, &confidential.subject).map_err(|_| {
         Interrupt::trouble(RunCode::SchemaChanged, "an identity no longer fits its column", None, None)
     })?;
-    let (tuple, found) = root_tuple(service, &plan.root, &given).await?;
+    let (tuple, found) = undisturbed(service, recorder, plan, &given).await?;
     let root = Arc::new(tuple.clone());
     let run = Run {
         service,
@@ -53,9 +53,37 @@ pub async fn resolve(
         rectify::try_all(&run, recorder).await?;
     }
     let counts = verify::first_counts(&run, recorder).await?;
-    rectify::require_few(&run, &counts)?;
+    if recorder.request.kind == Kind::Rectification {
+        rectify::require_few(&run, &counts)?;
+        rectify::rehearse(&run, recorder).await?;
+    }
     record(&run, recorder, confidential, found, counts).await?;
     Ok((!recorder.request.status().is_end()).then_some(tuple))
+}
+
+/// The root tuple as no other request of this person changes it: one that corrects an identity may end right after it was
+/// read. A request that comes later waits for this one, so that only those that are there by now matter.
+async fn undisturbed(
+    service: &Service,
+    recorder: &mut Recorder,
+    plan: &CompiledPlan,
+    given: &[(usize, Key)],
+) -> Result<(Tuple, bool), Interrupt> {
+    let mut read = root_tuple(service, &plan.root, given).await?;
+    let mut refs = subject_refs(plan, &service.vault, &read.0);
+    if !service.store.has_other_requests(recorder.request.id, &refs).await? {
+        return Ok(read);
+    }
+    loop {
+        recorder.take_locks(&refs).await?;
+        let again = root_tuple(service, &plan.root, given).await?;
+        let is_same = again == read;
+        read = again;
+        if is_same {
+            return Ok(read);
+        }
+        refs = subject_refs(plan, &service.vault, &read.0);
+    }
 }
 
 /// The root tuple, and whether a row was found; without one it holds only what was given.

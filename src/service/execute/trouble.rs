@@ -37,7 +37,7 @@ impl Interrupt {
             ErrorKind::Unavailable => RunCode::ConnectionUnavailable,
             ErrorKind::LockTimeout | ErrorKind::Conflict => RunCode::LockTimeout,
             ErrorKind::SchemaChanged => RunCode::SchemaChanged,
-            ErrorKind::ConstraintViolation => RunCode::ConstraintViolation,
+            ErrorKind::ConstraintViolation | ErrorKind::CheckViolation => RunCode::ConstraintViolation,
             ErrorKind::InvalidValue => RunCode::InvalidChanges,
             ErrorKind::StatementTimeout | ErrorKind::Internal => RunCode::Internal,
         };

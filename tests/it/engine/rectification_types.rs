@@ -7,8 +7,12 @@ use rightful::domain::request::{Outcome, RunCode};
 use serde_json::{Value, json};
 
 use self::tables::{Case, Refused, cases, refused};
-use super::{code, harness};
-use crate::support::targets::{Dialect, Target, targets};
+use super::{code, harness, pacing};
+use crate::support::{
+    harness::Harness,
+    stores::sqlite_store,
+    targets::{Dialect, Target, target_like, targets},
+};
 
 /// How the client shows a column.
 fn shown(dialect: Dialect, column: &str, kind: &str) -> String {
@@ -166,5 +170,48 @@ async fn what_the_database_does_not_take_ends_the_request_with_nothing_done() {
             assert!(detail.contains(&format!("c{at}")), "{kind}: {detail}");
         }
         assert_eq!(cells(&target, &cases, 1), before, "{:?}", target.dialect);
+    }
+}
+
+/// What one database refuses is known before another has changed, and is not waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_check_refuses_fails_before_anything_is_written() {
+    const PLAN: &str = "plan: customer
+subject:
+  user_id: shop.users.id
+connections:
+  shop:
+    users:
+      erase: delete
+      rectify: [name]
+  crm:
+    contacts:
+      match: { id: shop.users.id }
+      erase: delete
+      rectify: [name]
+";
+    for shop in targets() {
+        let crm = target_like(&shop);
+        shop.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(9));");
+        shop.execute("INSERT INTO users VALUES (1, 'Jane');");
+        crm.execute(
+            "CREATE TABLE contacts (id INTEGER PRIMARY KEY, name VARCHAR(9), CHECK (name <> 'Nobody'));",
+        );
+        crm.execute("INSERT INTO contacts VALUES (1, 'Jane');");
+        let store = sqlite_store().await;
+        let connections = [("shop", shop.url.as_str()), ("crm", crm.url.as_str())];
+        let harness = Harness::new(store.store.clone(), &connections, pacing());
+        harness.register(PLAN).await.unwrap_or_else(|faults| panic!("{faults}"));
+        let rectified = async |ours: &str, theirs: &str| {
+            let changes = json!({ "shop.users": { "name": ours }, "crm.contacts": { "name": theirs } });
+            let id = harness.rectify("customer", json!({ "user_id": 1 }), changes).await.unwrap();
+            harness.run(id).await
+        };
+        let request = rectified("J", "Nobody").await;
+        assert_eq!(code(&request), Some(RunCode::InvalidChanges), "{:?}", request.state);
+        assert_eq!(request.state.outcome(), Some(Outcome::NothingDone));
+        assert_eq!(shop.rows("SELECT name FROM users"), [[Some("Jane".to_owned())]]);
+        assert_eq!(rectified("J", "J").await.state.outcome(), Some(Outcome::Done));
+        assert_eq!(shop.rows("SELECT name FROM users"), [[Some("J".to_owned())]]);
     }
 }

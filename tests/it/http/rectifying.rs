@@ -4,7 +4,7 @@ use rightful::domain::request::Kind;
 use serde_json::{Value, json};
 
 use crate::support::{
-    app::{Setup, TestApp},
+    app::{Setup, TestApp, eventually},
     stores::stores,
 };
 
@@ -164,4 +164,63 @@ async fn a_preview_counts_what_would_change() {
     app.admin().post(path, &asked).await.problem(422, "invalid_changes");
     asked["kind"] = json!("erasure");
     app.admin().post(path, &asked).await.problem(422, "invalid_body");
+}
+
+/// The person is held, not the address that they had: no correction leads around a hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_follows_the_person_to_a_new_address() {
+    for mut app in apps(&[]).await {
+        let held = |subject: Value| json!({ "plan": "customer", "subject": subject, "ground": "legal_claims", "reason": "sued us" });
+        // One is known by one identity alone, as nobody is found by it when it is placed.
+        app.admin().post("/v1/holds", &held(json!({ "email": "eight@example.net" }))).await.ok();
+        app.admin().post("/v1/holds", &held(json!({ "email": "user7@example.com" }))).await.ok();
+        app.work();
+        for (user, addresses) in
+            [(7, vec!["seven@example.net"]), (8, vec!["eight@example.net", "8@b.example"])]
+        {
+            for address in addresses {
+                let mut body = body("rectification", address);
+                body["subject"] = json!({ "user_id": user });
+                let request = app.admin().post(PATH, &body).await.ok();
+                assert_eq!(app.admin().until_end(request["id"].as_str().unwrap()).await["outcome"], "done");
+            }
+        }
+        for subject in [json!({ "email": "seven@example.net" }), json!({ "email": "8@b.example" })] {
+            let body = json!({ "kind": "erasure", "plan": "customer", "subject": subject });
+            let request = app.admin().post(PATH, &body).await.ok();
+            eventually("on_hold", async || {
+                let now = app.admin().get(link(&request)).await.ok();
+                assert_ne!(now["status"], "completed", "{now}");
+                now["status"] == "on_hold"
+            })
+            .await;
+        }
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_correction_of_a_person_wins() {
+    for mut app in apps(&[]).await {
+        let mut last = Vec::new();
+        for user in 20..30 {
+            for address in ["a", "b", "c"] {
+                let mut body = body("rectification", &format!("{address}{user}@example.net"));
+                body["subject"] = json!({ "user_id": user });
+                last.push(app.admin().post(PATH, &body).await.ok());
+            }
+        }
+        app.work();
+        for request in &last {
+            assert_eq!(app.admin().until_end(request["id"].as_str().unwrap()).await["outcome"], "done");
+        }
+        for user in 20..30 {
+            let subject = json!({ "email": format!("c{user}@example.net") });
+            let asked = json!({ "kind": "erasure", "subject": subject });
+            let preview = app.admin().post("/v1/plans/customer/preview", &asked).await.ok();
+            let users = preview["steps"].as_array().unwrap().iter().find(|step| step["name"] == "shop.users");
+            assert_eq!(users.unwrap()["matched"], 1, "{user}: {preview}");
+        }
+        app.stop().await;
+    }
 }

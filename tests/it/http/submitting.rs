@@ -220,3 +220,16 @@ async fn at_once_is_still_once() {
         });
     }
 }
+
+/// As clients do that are generated from the schema.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_other_kinds_may_be_null() {
+    let app = apps().await.remove(0);
+    let mut body = json!({ "kind": "erasure", "plan": "customer", "subject": { "user_id": 3 } });
+    for name in ["format", "right", "encrypt_to", "changes"] {
+        body[name] = Value::Null;
+    }
+    assert_eq!(app.admin().post(PATH, &body).await.status, 202);
+    body["format"] = json!("csv");
+    app.admin().post(PATH, &body).await.problem(422, "invalid_body");
+}

@@ -147,6 +147,10 @@ impl Mailer {
         self.lock().contacts.get_mut(email).unwrap()[field] = value.into();
     }
 
+    pub fn forget(&self, email: &str) {
+        self.lock().contacts.remove(email);
+    }
+
     pub fn contact(&self, email: &str) -> Option<Value> {
         self.lock().contacts.get(email).cloned()
     }

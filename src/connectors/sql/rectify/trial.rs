@@ -85,7 +85,12 @@ async fn try_value(
         Ok(false) => {
             refused(&format!("the database would not keep the value unchanged as {}", column.type_name))
         }
-        Err(error) if matches!(error.kind, ErrorKind::Internal | ErrorKind::ConstraintViolation) => {
+        Err(error)
+            if matches!(
+                error.kind,
+                ErrorKind::Internal | ErrorKind::ConstraintViolation | ErrorKind::CheckViolation
+            ) =>
+        {
             refused(&format!("the database does not take the value as {}", column.type_name))
         }
         Err(error) => Err(error),

@@ -89,6 +89,8 @@ async fn a_service_is_not_left_behind_unasked() {
     let other =
         json!({ "shop.users": { "email": NEW }, "mailer.contacts": { "email": "other@example.com" } });
     assert_eq!(refused(&shop, other).await, ["/changes/mailer.contacts/email"]);
+    let lost = json!({ "mailer.contacts": { "email": NEW, "name": "Jane" } });
+    assert_eq!(refused(&shop, lost).await, ["/changes/mailer.contacts/email"], "nothing would lead there");
     let unknown = json!({ "mailer.contacts": { "phone": "1" } });
     assert_eq!(refused(&shop, unknown).await, ["/changes/mailer.contacts/phone"]);
     let both = json!({ "shop.users": { "email": NEW }, "mailer.contacts": { "email": NEW } });

@@ -72,20 +72,38 @@ async fn a_call_that_ended_meanwhile_is_booked_once() {
     assert_eq!(rows(at_service(&request)), (Some(1), 1, 0));
 }
 
-/// Between the look at what was lost and the next round, whether it is known where to ask or not.
+/// Between the look at what was lost and the next round.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_ends_while_the_next_attempt_begins_is_booked_once() {
-    for twist in [Twist::Accepted(5, Some("600")), Twist::AcceptedSilently(9, Some("600"))] {
-        let mailer = Mailer::start(&[JANE]).await;
-        let shop = Shop::new(mailer.service(), SCHEMA, PLAN).await;
-        mailer.next("DELETE", twist);
-        let request = shop.erase().await;
+    let mailer = Mailer::start(&[JANE]).await;
+    let shop = Shop::new(mailer.service(), SCHEMA, PLAN).await;
+    mailer.next("DELETE", Twist::AcceptedSilently(9, Some("600")));
+    let request = shop.erase().await;
+    assert_eq!(code(&request), Some(RunCode::ConnectionUnavailable), "{:?}", request.state);
+    mailer.next("GET", Twist::Vanish);
+    let request = shop.go_on(&request).await;
+    assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
+    assert_eq!((rows(at_service(&request)), mailer.seen("DELETE").len()), ((Some(1), 1, 0), 1));
+}
+
+/// The contact is not found any more, and the service still works on it elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_asked_for_until_it_has_ended_whatever_is_seen() {
+    let mailer = Mailer::start(&[JANE]).await;
+    let shop = Shop::new(mailer.service(), SCHEMA, PLAN).await;
+    mailer.next("DELETE", Twist::Accepted(4, Some("600")));
+    let mut request = shop.erase().await;
+    mailer.forget(JANE);
+    let mut attempts = 1;
+    while !request.status().is_end() {
         assert_eq!(code(&request), Some(RunCode::ConnectionUnavailable), "{:?}", request.state);
-        mailer.next("GET", Twist::Vanish);
-        let request = shop.go_on(&request).await;
-        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
-        assert_eq!((rows(at_service(&request)), mailer.seen("DELETE").len()), ((Some(1), 1, 0), 1));
+        request = shop.go_on(&request).await;
+        attempts += 1;
     }
+    assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
+    let looks = mailer.seen("GET").into_iter().filter(|seen| seen.path.starts_with("/api/jobs/")).count();
+    assert!(looks > 4 && attempts > 2, "{looks} looks in {attempts} attempts");
+    assert_eq!((rows(at_service(&request)), mailer.seen("DELETE").len()), ((Some(1), 1, 0), 1));
 }
 
 /// A job that failed over there is started anew.
