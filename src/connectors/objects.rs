@@ -1,6 +1,10 @@
 //! Where packages lie: a folder, or a bucket that speaks S3. What is put there is sealed already.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::{
@@ -28,6 +32,8 @@ pub struct Bucket {
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     prefix: String,
+    /// Where they lie, unless in a bucket.
+    folder: Option<PathBuf>,
 }
 
 impl Objects {
@@ -46,6 +52,7 @@ impl Objects {
         Ok(Self {
             store: Arc::new(store.with_automatic_cleanup(true).with_fsync(true)),
             prefix: String::new(),
+            folder: Some(path.to_owned()),
         })
     }
 
@@ -62,7 +69,7 @@ impl Objects {
             builder = builder.with_access_key_id(id).with_secret_access_key(secret);
         }
         let store = builder.build().map_err(|_| "the bucket's settings do not fit each other".to_owned())?;
-        Ok(Self { store: Arc::new(store), prefix: bucket.prefix })
+        Ok(Self { store: Arc::new(store), prefix: bucket.prefix, folder: None })
     }
 
     fn place(&self, name: &str) -> Place {
@@ -108,6 +115,14 @@ impl Objects {
     /// # Errors
     /// `Unavailable` when something may be left.
     pub async fn remove_all(&self, folder: &str) -> Result<(), ConnectorError> {
+        if let Some(root) = self.folder.clone() {
+            let path = root.join(folder);
+            return match tokio::task::spawn_blocking(move || remove_folder(&root, &path)).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(fault(&error)),
+                Err(error) => Err(fault(&error)),
+            };
+        }
         let place = self.place(folder);
         let found = self.store.list(Some(&place)).map_ok(|object| object.location).boxed();
         let removed = self.store.delete_stream(found).try_for_each(|_| std::future::ready(Ok(()))).await;
@@ -118,8 +133,23 @@ impl Objects {
     }
 }
 
+/// A folder with all that lies in it, and those above it that are empty then. Objects alone would not be all: who is
+/// killed while writing one leaves a folder without any, or a file that is not one yet.
+fn remove_folder(root: &Path, path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for above in path.ancestors().skip(1).take_while(|above| *above != root) {
+        if std::fs::remove_dir(above).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Its own words may hold the names of objects, and are left to the log.
-fn fault(error: &Error) -> ConnectorError {
+fn fault(error: &dyn std::error::Error) -> ConnectorError {
     tracing::warn!(%error, "the store of packages");
     ConnectorError {
         kind: ErrorKind::Unavailable,
@@ -148,5 +178,19 @@ mod tests {
         objects.remove_all("nothing").await.unwrap();
         assert_eq!(objects.get("a/2/000000").await.unwrap(), None);
         assert_eq!(objects.folders("").await.unwrap(), ["ab"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_writer_left_goes_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::folder(folder.path()).unwrap();
+        objects.put("a/2/000000", vec![1]).await.unwrap();
+        std::fs::create_dir(folder.path().join("a/1")).unwrap();
+        std::fs::write(folder.path().join("a/1/000000#1"), [2]).unwrap();
+        std::fs::create_dir_all(folder.path().join("b/1")).unwrap();
+        objects.remove_all("a/1").await.unwrap();
+        objects.remove_all("b/1").await.unwrap();
+        assert_eq!(objects.folders("a").await.unwrap(), ["2"]);
+        assert_eq!(objects.folders("").await.unwrap(), ["a"]);
     }
 }

@@ -3,8 +3,10 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -201,9 +203,17 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// A port for a service that comes and goes: none of those that the system gives to whoever asks for any, so that nobody
+/// else has it when the service starts again.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|socket| socket.local_addr())
+    const FIRST: u32 = 20_000;
+    const PORTS: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Other tests may run at the same time in a process of their own.
+    let offset = std::process::id().wrapping_mul(997);
+    (0..PORTS)
+        .map(|_| FIRST + offset.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
-        .port()
 }
