@@ -1,7 +1,5 @@
 //! Rows as a package hands them out: each value keeps what its type means.
 
-use std::collections::BTreeSet;
-
 use futures::StreamExt;
 
 use super::{
@@ -10,7 +8,7 @@ use super::{
     facts::Facts,
     predicate,
     session::Session,
-    statement::{Bind, Statement, TextRow},
+    statement::TextRow,
 };
 use crate::{
     connectors::{ConnectorError, ErrorKind, Extract, Work},
@@ -34,10 +32,9 @@ pub(super) async fn extract(
 ) -> Result<Extract, ConnectorError> {
     let dialect = session.dialect();
     let context = Context::new(dialect, facts, work.keys);
-    let json = json_columns(&mut session, facts, &work.rows.table).await?;
     let readers: Vec<Reader> = chosen(facts, &work.rows.table, columns)?
         .into_iter()
-        .map(|column| Reader::of(dialect, column, json.contains(&column.name)))
+        .map(|column| Reader::of(dialect, column))
         .collect();
     let Some(condition) = predicate::one(context, work.rows, work.alternative)? else {
         return Ok(Extract { matched: 0, rows: futures::stream::empty().boxed() });
@@ -112,36 +109,6 @@ fn chosen<'a>(
     }
 }
 
-/// MariaDB's JSON is a text with a constraint, and the catalog says no more than that.
-async fn json_columns(
-    session: &mut Session,
-    facts: &Facts,
-    table: &TableName,
-) -> Result<BTreeSet<String>, ConnectorError> {
-    let may_be = |column: &Column| column.type_name.eq_ignore_ascii_case("longtext");
-    let any = facts.table(table).is_some_and(|facts| facts.columns.iter().any(may_be));
-    if session.dialect() != Dialect::MySql || !any {
-        return Ok(BTreeSet::new());
-    }
-    // MySQL has a type of its own for it, and no table names in that catalog.
-    let version = session.query(&Statement::plain("SELECT CAST(VERSION() AS CHAR)")).await?;
-    if !version.into_iter().flatten().flatten().any(|version| version.contains("MariaDB")) {
-        return Ok(BTreeSet::new());
-    }
-    let sql = format!(
-        "SELECT CAST(check_clause AS CHAR) FROM information_schema.check_constraints \
-         WHERE constraint_schema = {mark} AND table_name = {mark}",
-        mark = super::statement::MARK
-    );
-    let binds = [&table.schema, &table.name].map(|name| Bind::Text(Some(name.clone()))).into();
-    let clauses = session.query(&Statement { sql, binds }).await?;
-    let column = |clause: String| {
-        let name = clause.strip_prefix("json_valid(`")?.strip_suffix("`)")?;
-        Some(name.replace("``", "`"))
-    };
-    Ok(clauses.into_iter().flatten().flatten().filter_map(column).collect())
-}
-
 /// How a column is selected as text, and what that text means.
 struct Reader {
     shown: Shown,
@@ -179,10 +146,9 @@ enum Form {
 }
 
 impl Reader {
-    fn of(dialect: Dialect, column: &Column, is_json: bool) -> Self {
+    fn of(dialect: Dialect, column: &Column) -> Self {
         let form = match dialect {
             Dialect::Sqlite => Form::Tagged,
-            _ if is_json => Form::Json,
             Dialect::Postgres => postgres_form(column),
             Dialect::MySql => mysql_form(column),
         };

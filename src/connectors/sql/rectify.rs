@@ -163,7 +163,8 @@ fn mysql_sides(expr: &str, column: &KeyColumn, value: &NewValue) -> (String, Fra
     let name = column.type_name.as_str();
     let bytes = format!("CAST(CONVERT({expr} USING utf8mb4) AS BINARY)");
     match column.family {
-        Family::Json => {
+        // MySQL's own type, which writes it anew.
+        Family::Json if name == "json" => {
             (bytes, bound.within("CAST(CONVERT(JSON_EXTRACT(", ", '$') USING utf8mb4) AS BINARY)"))
         }
         family if mysql_text(family) => (bytes, cast("BINARY")),

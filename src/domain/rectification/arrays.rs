@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     System, times,
     types::element,
-    values::{binary, text},
+    values::{binary, number, text},
 };
 use crate::domain::{audit::hex, schema::Family};
 
@@ -35,9 +35,12 @@ fn item_text(item: &Value, name: &str, family: Family) -> Result<String, String>
     let refused = |what: &str| Err(format!("an element must be {what}"));
     match (family, item) {
         (Family::Json, _) => Ok(item.to_string()),
-        (Family::Integer | Family::Number, Value::Number(number)) => Ok(number.to_string()),
-        (Family::Integer | Family::Number, Value::String(_)) => text(item).map(str::to_owned),
-        (Family::Integer | Family::Number, _) => refused("a number"),
+        (Family::Number, _) => {
+            number(item, name, System::Postgres).map_err(|why| format!("an element: {why}"))
+        }
+        (Family::Integer, Value::Number(number)) => Ok(number.to_string()),
+        (Family::Integer, Value::String(_)) => text(item).map(str::to_owned),
+        (Family::Integer, _) => refused("a number"),
         (Family::Boolean, Value::Bool(flag)) => Ok(flag.to_string()),
         (Family::Boolean, _) => refused("true or false"),
         (Family::Time, _) => times::text(text(item)?, name, System::Postgres),

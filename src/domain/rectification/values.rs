@@ -131,7 +131,7 @@ fn exactness(type_name: &str, system: System) -> Exactness {
     }
 }
 
-fn number(given: &Value, type_name: &str, system: System) -> Result<String, String> {
+pub(super) fn number(given: &Value, type_name: &str, system: System) -> Result<String, String> {
     let written = match given {
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.clone(),
@@ -188,8 +188,8 @@ fn digits(written: &str) -> Option<(&str, &str, bool)> {
 fn float(written: &str, digits: usize, single: bool, system: System) -> Result<String, String> {
     let double: f64 = written.parse().map_err(|_| "it is not a number")?;
     #[expect(clippy::cast_possible_truncation, reason = "the column does the same")]
-    let fits = double.is_finite() && (!single || (double as f32).is_finite());
-    if !fits {
+    let narrow = double as f32;
+    if !double.is_finite() || (single && !narrow.is_finite()) {
         return Err("it is larger than the column can hold".to_owned());
     }
     // Beyond that SQLite drops digits of a decimal, which it keeps as a float.
@@ -199,7 +199,34 @@ fn float(written: &str, digits: usize, single: bool, system: System) -> Result<S
             f64::DIGITS
         ));
     }
+    // As few digits as tell it from its neighbours, or as many as ever do so (17 and 9, IEEE 754 §5.12.2).
+    let writings = match single {
+        true => vec![format!("{narrow:e}"), format!("{narrow:.8e}"), format!("{:e}", f64::from(narrow))],
+        false => vec![format!("{double:e}"), format!("{double:.16e}")],
+    };
+    let given = significant(written);
+    if !writings.iter().any(|writing| significant(writing) == given) {
+        let kept = if single { f32::DIGITS } else { f64::DIGITS };
+        return Err(format!(
+            "the column would round it: give a number that a binary float keeps, of {kept} digits at most"
+        ));
+    }
     Ok(written.to_owned())
+}
+
+/// Of a number that is well written: its digits without zeros at either end, and the power of ten of the first.
+fn significant(written: &str) -> (bool, String, i64) {
+    let unsigned = written.strip_prefix('-').unwrap_or(written);
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let from_first = all.trim_start_matches('0');
+    let zeros = all.len() - from_first.len();
+    let digits = from_first.trim_end_matches('0').to_owned();
+    let exponent = exponent.parse::<i64>().unwrap_or(0);
+    let first = i64::try_from(whole.len()).unwrap_or(0) - i64::try_from(zeros).unwrap_or(0);
+    let power = if digits.is_empty() { 0 } else { exponent.saturating_add(first) };
+    (unsigned.len() < written.len(), digits, power)
 }
 
 fn boolean(given: &Value, system: System) -> Result<NewValue, String> {
@@ -259,14 +286,21 @@ fn other(given: &Value, type_name: &str, system: System) -> Result<NewValue, Str
     if system == System::Sqlite {
         return any(given);
     }
-    let text = text(given)?;
     let bits = arguments(type_name).first().map_or(1, |length| *length as usize);
+    let text = match given {
+        // As an export shows it.
+        Value::Number(number) if system == System::MySql && word(type_name) == "bit" => {
+            let number = number.as_u64().ok_or("it must be a whole number that is not negative")?;
+            &format!("{number:0bits$b}")
+        }
+        _ => text(given)?,
+    };
     match word(type_name).as_str() {
         "bit" if text.bytes().any(|byte| !matches!(byte, b'0' | b'1')) => {
             Err("it must be written in the digits 0 and 1".to_owned())
         }
         "bit" if !type_name.contains("varying") && text.len() != bits => {
-            Err(format!("it must be {bits} digits long"))
+            Err(format!("it must be {bits} binary digits long"))
         }
         "bit" if text.len() > bits && !arguments(type_name).is_empty() => {
             Err(format!("it has more than {bits} digits"))

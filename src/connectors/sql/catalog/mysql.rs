@@ -19,6 +19,8 @@ SELECT CAST(CONCAT_WS('/',
      WHERE table_schema = DATABASE()),
   (SELECT CONCAT(COUNT(*), ':', COALESCE(SUM(CRC32(CONCAT_WS('|', table_name, engine, table_type))), 0))
      FROM information_schema.tables WHERE table_schema = DATABASE()),
+  (SELECT CONCAT(COUNT(*), ':', COALESCE(SUM(CRC32(CONCAT_WS('|', table_name, constraint_name))), 0))
+     FROM information_schema.table_constraints WHERE constraint_schema = DATABASE() AND constraint_type = 'CHECK'),
   (SELECT COUNT(*) FROM information_schema.triggers WHERE event_object_schema = DATABASE()),
   CURRENT_USER()) AS CHAR) AS fingerprint";
 
@@ -30,6 +32,7 @@ pub(super) async fn read(session: &mut Session) -> Result<Catalog, ConnectorErro
     let mut tables = Tables::default();
     relations(session, &schemas, &role, &mut tables).await?;
     columns(session, &schemas, &mut tables).await?;
+    json_columns(session, &schemas, &mut tables).await?;
     indexes(session, &schemas, &mut tables).await?;
     foreign_keys(session, &schemas, &mut tables).await?;
     triggers(session, &mut tables).await?;
@@ -147,6 +150,32 @@ fn family(data_type: &str) -> Family {
         "enum" | "set" => Family::Enum,
         _ => Family::Other,
     }
+}
+
+/// MariaDB's JSON is a text with a constraint. MySQL has a type of its own for it, and no table names in that catalog.
+async fn json_columns(
+    session: &mut Session,
+    schemas: &str,
+    tables: &mut Tables,
+) -> Result<(), ConnectorError> {
+    let version = rows(session, "SELECT CAST(VERSION() AS CHAR)").await?;
+    if !version.iter().any(|row| row.text(0).contains("MariaDB")) {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT CAST(constraint_schema AS CHAR), CAST(table_name AS CHAR), CAST(check_clause AS CHAR)
+         FROM information_schema.check_constraints WHERE constraint_schema IN {schemas}"
+    );
+    for row in rows(session, &sql).await? {
+        let quoted = row.text(2).strip_prefix("json_valid(`").and_then(|rest| rest.strip_suffix("`)"));
+        let Some(name) = quoted.map(|name| name.replace("``", "`")) else { continue };
+        let Some(table) = tables.get(row.text(0), row.text(1)) else { continue };
+        let texts = table.columns.iter_mut().filter(|column| column.family == Family::Text);
+        for column in texts.filter(|column| column.name == name) {
+            column.family = Family::Json;
+        }
+    }
+    Ok(())
 }
 
 async fn indexes(session: &mut Session, schemas: &str, tables: &mut Tables) -> Result<(), ConnectorError> {

@@ -118,14 +118,21 @@ fn kept_unchanged(
         Dialect::MySql => {
             let name = column.type_name.as_str();
             match column.family {
-                Family::Json => Some(bound.within("JSON_VALID(", ")")),
+                // A type of its own, with no character set to choose.
+                Family::Json if name == "json" => Some(bound.within("JSON_VALID(", ")")),
                 family if mysql_text(family) => {
+                    let is_json = family == Family::Json;
+                    let valid = is_json.then(|| bound.clone().within("JSON_VALID(", ") AND "));
                     let charset = &context.facts.collation(table, &column.name)?.charset;
                     let there_and_back = bound.clone().within(
                         "CAST(CONVERT(CONVERT(",
                         &format!(" USING {charset}) USING utf8mb4) AS BINARY) = "),
                     );
-                    Some(there_and_back.and(bound.within("CAST(", " AS BINARY)")))
+                    let kept = there_and_back.and(bound.within("CAST(", " AS BINARY)"));
+                    Some(match valid {
+                        Some(valid) => valid.and(kept),
+                        None => kept,
+                    })
                 }
                 Family::Time | Family::Number | Family::Other => {
                     let (_, right) = mysql_sides("", column, value);
