@@ -151,6 +151,28 @@ impl Store {
         Ok(!found.is_empty())
     }
 
+    /// Rectifications that ended since and that were of one of these refs, in the order in which they ended.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn rectified_since(
+        &self,
+        since: DateTime<Utc>,
+        refs: &[(String, String)],
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let pseudonyms: Vec<&str> = refs.iter().map(|(_, pseudonym)| pseudonym.as_str()).collect();
+        let known = request_refs::table
+            .filter(request_refs::pseudonym.eq_any(pseudonyms))
+            .select(request_refs::request_id);
+        let ended = requests::table
+            .filter(requests::id.eq_any(known).and(requests::finished_at.ge(since.naive_utc())))
+            .filter(requests::kind.eq(Kind::Rectification.as_str()))
+            .order((requests::finished_at, requests::id))
+            .select(requests::id);
+        let ids: Vec<String> = read!(self, |c| ended.load(c).await);
+        ids.iter().map(|id| uuid(id)).collect()
+    }
+
     /// One request with what is sealed with it and its refs, in one round trip.
     ///
     /// # Errors

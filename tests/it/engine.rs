@@ -2,6 +2,7 @@
 
 mod calls;
 mod code;
+mod follow;
 mod holds;
 mod identity;
 mod keys;

@@ -95,6 +95,14 @@ impl Request {
         Ok(self.event(EventName::RequestRetried, actor, details))
     }
 
+    /// Has a request that has touched nothing look for its person anew.
+    pub fn void_resolution(&mut self) {
+        self.resolved = false;
+        for step in self.steps.iter_mut().filter(|step| step.by_hand.is_none()) {
+            *step = StepState { basis: step.basis.take(), ..StepState::pending(&step.name, &step.action) };
+        }
+    }
+
     /// Replaces the plan of a request that has touched nothing. What was resolved under the old one is void.
     pub fn pin(&mut self, plan: &CompiledPlan, steps: &[Step]) {
         self.plan_version.clone_from(&plan.version);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use uuid::Uuid;
 
 use super::{Run, recorder::Recorder, trouble::Interrupt};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     domain::{
         compiled::{Alternative, Rows, Source},
         key::Tuple,
-        request::RunCode,
+        request::{Confidential, RunCode},
         vault::DataKey,
     },
     service::Service,
@@ -169,6 +170,18 @@ async fn open_chunk(
     let plain = data_key.open(&sealed, part)?;
     serde_json::from_slice(&plain)
         .map_err(|_| Interrupt::trouble(RunCode::Internal, "a sealed key chunk cannot be read", None, None))
+}
+
+/// What was asked for with a request, and the key that everything of it is sealed with.
+pub async fn confidential(service: &Service, id: Uuid) -> Result<(DataKey, Confidential), Interrupt> {
+    let internal = |detail: &str| Interrupt::trouble(RunCode::Internal, detail, None, None);
+    let sealed = service.store.confidential(id).await?;
+    let (wrapped, confidential) = sealed.ok_or_else(|| internal("the sealed identities are gone"))?;
+    let key = service.vault.unwrap_data_key(&wrapped)?;
+    let plain = key.open(&confidential, "confidential")?;
+    let confidential =
+        serde_json::from_slice(&plain).map_err(|_| internal("the sealed identities cannot be read"))?;
+    Ok((key, confidential))
 }
 
 /// The root tuple as resolution sealed it.

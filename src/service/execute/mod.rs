@@ -6,6 +6,7 @@ mod batches;
 mod calls;
 mod code;
 mod export;
+mod follow;
 mod group;
 mod keys;
 mod lease;
@@ -124,18 +125,21 @@ async fn prepare<'a>(
     plan: &Arc<CompiledPlan>,
 ) -> Result<Option<(Run<'a>, Confidential)>, Interrupt> {
     service.plans.require_fit(service, plan).await?;
-    let (data_key, confidential) = recorder.confidential().await?;
+    let (data_key, confidential) = keys::confidential(service, recorder.request.id).await?;
     let steps = confidential.steps(plan, recorder.request.kind).map_err(|_| {
         Interrupt::trouble(RunCode::SchemaChanged, "the changes no longer fit their columns", None, None)
     })?;
-    let fresh = !recorder.request.resolved;
-    let root = if fresh {
-        match resolve::resolve(service, recorder, plan, &steps, &data_key, &confidential).await? {
+    let known = match recorder.request.resolved {
+        true => resume::same_person(service, recorder, plan, &steps, &data_key).await?,
+        false => None,
+    };
+    let fresh = known.is_none();
+    let root = match known {
+        Some(root) => root,
+        None => match resolve::resolve(service, recorder, plan, &steps, &data_key, &confidential).await? {
             Some(root) => root,
             None => return Ok(None),
-        }
-    } else {
-        resume::same_person(service, recorder, plan, &steps, &data_key).await?
+        },
     };
     let limits = session_limits(service);
     let run =

@@ -14,8 +14,7 @@ use crate::{
     domain::{
         audit::NewEvent,
         compiled::CompiledPlan,
-        request::{Confidential, Disposition, Kind, Places, Request, RunCode, Status},
-        vault::DataKey,
+        request::{Disposition, Kind, Places, Request, Status},
     },
     service::Service,
     store::{Claimed, StoreError, Taken, Tx},
@@ -200,20 +199,6 @@ impl Recorder {
         let tx = all_of(tx, taken).await?;
         self.request.hold = hold.or(self.request.hold);
         self.record_in(tx, |_, _, _| Vec::new()).await
-    }
-
-    /// The identities that were given and the key that everything of this request is sealed with.
-    pub async fn confidential(&self) -> Result<(DataKey, Confidential), Interrupt> {
-        let sealed = self.service.store.confidential(self.request.id).await?;
-        let (wrapped, confidential) = sealed.ok_or_else(|| {
-            Interrupt::trouble(RunCode::Internal, "the sealed identities are gone", None, None)
-        })?;
-        let key = self.service.vault.unwrap_data_key(&wrapped)?;
-        let plain = key.open(&confidential, "confidential")?;
-        let confidential = serde_json::from_slice(&plain).map_err(|_| {
-            Interrupt::trouble(RunCode::Internal, "the sealed identities cannot be read", None, None)
-        })?;
-        Ok((key, confidential))
     }
 
     /// The end of all work that is this program's: every step is verified, or waits for a person.

@@ -20,7 +20,7 @@ use crate::{
     connectors::{ConnectorError, CountOf, Cursor, ErrorKind, Keys, NO_LIMIT, Tx, Work},
     domain::{
         compile::subject::subject_refs,
-        compiled::{Action, Alternative, Resource, ResourceAct, Source, Step},
+        compiled::{Action, Alternative, Resource, ResourceAct, Root, Source, Step},
         key::{Key, Tuple},
         rectification::{NewValue, Rectification},
         request::StepState,
@@ -115,17 +115,22 @@ pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder, group: Range<usiz
             announced.filter_map(|position| started(request, position, actor, now)).collect()
         })
         .await?;
-    let mut all_keys = Vec::new();
-    for position in group.clone() {
-        let Some(step) = run.steps.get(position) else { continue };
-        all_keys.push(keys::bind_all(run, recorder, &step.rows).await?);
-    }
+    let all_keys = bind(run, recorder, &group).await?;
     // Before the first value is written, and again when all are: a hold may be placed meanwhile.
     widen_holds(run, recorder).await?;
     let affected = repeated(run, recorder, &group, &connection, &all_keys, Ending::Commit).await?;
     book(run, recorder, group.clone(), affected).await?;
     widen_holds(run, recorder).await?;
     read_back(run, recorder, group).await
+}
+
+/// What each step's rows are found by.
+async fn bind(run: &Run<'_>, recorder: &Recorder, group: &Range<usize>) -> Result<Vec<Keys>, Interrupt> {
+    let mut all_keys = Vec::new();
+    for step in run.steps.get(group.clone()).unwrap_or_default() {
+        all_keys.push(keys::bind_all(run, recorder, &step.rows).await?);
+    }
+    Ok(all_keys)
 }
 
 /// What becomes of the target transaction.
@@ -145,10 +150,7 @@ pub async fn rehearse(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Inte
     for group in groups {
         let first = run.steps.get(group.start).filter(|step| step.rectification().is_some());
         let Some(connection) = first.map(|step| step.connection.clone()) else { continue };
-        let mut all_keys = Vec::new();
-        for step in run.steps.get(group.clone()).unwrap_or_default() {
-            all_keys.push(keys::bind_all(run, recorder, &step.rows).await?);
-        }
+        let all_keys = bind(run, recorder, &group).await?;
         repeated(run, recorder, &group, &connection, &all_keys, Ending::Rollback).await?;
     }
     Ok(())
@@ -359,10 +361,14 @@ async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) 
 
 /// The root tuple with the new values.
 fn new_tuple(run: &Run<'_>) -> Tuple {
-    let mut tuple = run.root.as_ref().clone();
-    let root = run.steps.iter().filter(|step| step.is_root).filter_map(Step::rectification);
-    for (correctable, value) in root.flat_map(Rectification::corrections) {
-        let at = run.plan.root.columns.iter().position(|column| column.name == correctable.column.name);
+    renewed(&run.root, &run.plan.root, run.steps.iter().filter(|step| step.is_root))
+}
+
+/// A root tuple with the values that steps correct in the person's row.
+pub fn renewed<'a>(tuple: &Tuple, root: &Root, steps: impl Iterator<Item = &'a Step>) -> Tuple {
+    let mut tuple = tuple.clone();
+    for (correctable, value) in steps.filter_map(Step::rectification).flat_map(Rectification::corrections) {
+        let at = root.columns.iter().position(|column| column.name == correctable.column.name);
         if let Some(slot) = at.and_then(|at| tuple.get_mut(at)) {
             *slot = match value {
                 NewValue::Null => None,

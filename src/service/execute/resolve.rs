@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 
-use super::{Run, connector, keys, recorder::Recorder, rectify, session_limits, trouble::Interrupt, verify};
+use super::{
+    Run, connector, follow, keys, recorder::Recorder, rectify, session_limits, trouble::Interrupt, verify,
+};
 use crate::{
     connectors::Resolution,
     domain::{
@@ -34,6 +36,7 @@ pub async fn resolve(
     let given = check_subject(plan, &confidential.subject).map_err(|_| {
         Interrupt::trouble(RunCode::SchemaChanged, "an identity no longer fits its column", None, None)
     })?;
+    let given = follow::given(service, &recorder.request, plan, given).await?;
     let (tuple, found) = undisturbed(service, recorder, plan, &given).await?;
     let root = Arc::new(tuple.clone());
     let run = Run {
@@ -113,15 +116,7 @@ async fn root_tuple(
              cannot be told apart; nothing was touched: correct the data, or declare the match `shared: true`",
         ),
         Resolution::Found { tuple, .. } => Ok((tuple, true)),
-        Resolution::NotFound => {
-            let mut tuple: Tuple = vec![None; root.columns.len()];
-            for (position, key) in given {
-                if let Some(slot) = tuple.get_mut(*position) {
-                    *slot = Some(key.clone());
-                }
-            }
-            Ok((tuple, false))
-        }
+        Resolution::NotFound => Ok((follow::named(root, given), false)),
     }
 }
 
