@@ -26,7 +26,7 @@ use crate::{
     },
     store::{LinkUse, Package, Tx},
 };
-pub use expiry::{expire, run, sweep, tidy};
+pub use expiry::{discard, expire, run, sweep, tidy};
 pub use parts::{Parts, Upload};
 
 /// The longest life of a link.
@@ -186,10 +186,14 @@ async fn take_link(service: &Service, tx: &mut Tx, secret: &str) -> Result<Opene
 /// What a link would hand out, without using it up.
 ///
 /// # Errors
-/// `NotFound` unless it is good.
+/// As [`by_link`].
 pub async fn peek_link(service: &Service, secret: &str) -> Result<Opened, ServiceError> {
-    let target = service.store.link_target(&hashed(secret)).await?;
-    of_request(service, target.ok_or(ServiceError::NotFound)?).await
+    let hash = hashed(secret);
+    match service.store.link_target(&hash).await? {
+        Some(request) => of_request(service, request).await,
+        None if service.store.has_link(&hash).await? => Err(ServiceError::Gone),
+        None => Err(ServiceError::NotFound),
+    }
 }
 
 fn hashed(secret: &str) -> String {

@@ -5,16 +5,21 @@ use std::io::{self, Write};
 use aws_lc_rs::digest::{Context, SHA256};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::manifest::FilePart;
 use crate::domain::audit::hex;
 
 /// What stands for itself in a file name on every system.
 const UNSAFE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_');
 
-/// `tables/shop.comments~replies.json`: a step's name as a file name, no two the same.
-pub(super) fn file_name(step: &str, ending: &str) -> String {
+/// `tables/shop.comments~replies.json`: a step's name as a file name. No two are the same, also where a file system does
+/// not tell small letters from capitals: then a number follows.
+pub(super) fn file_name(step: &str, ending: &str, taken: &[FilePart]) -> String {
     let name: Vec<String> =
         step.split('/').map(|part| utf8_percent_encode(part, UNSAFE).to_string()).collect();
-    format!("tables/{}.{ending}", name.join("~"))
+    let name = format!("tables/{}", name.join("~"));
+    let is_free = |file: &String| !taken.iter().any(|part| part.file.eq_ignore_ascii_case(file));
+    let plain = std::iter::once(format!("{name}.{ending}"));
+    plain.chain((2..).map(|number| format!("{name}~{number}.{ending}"))).find(is_free).unwrap_or_default()
 }
 
 /// Counts and hashes what is written.

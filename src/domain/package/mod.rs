@@ -86,7 +86,7 @@ impl Packer {
     /// # Errors
     /// When the zip cannot go on.
     pub fn begin(&mut self, step: &str, columns: Vec<Column>, about: &About) -> io::Result<()> {
-        let file = file_name(step, self.format.as_str());
+        let file = file_name(step, self.format.as_str(), &self.files);
         self.zip.start_file(&file, self.options())?;
         let mut measured = Measured::default();
         match self.format {

@@ -1,4 +1,7 @@
-use std::io::{Cursor, Read};
+use std::{
+    collections::BTreeSet,
+    io::{Cursor, Read},
+};
 
 use age::x25519;
 use uuid::Uuid;
@@ -77,6 +80,24 @@ fn the_manifest_names_every_file_with_its_hash() {
             let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
             assert_eq!(file["sha256"], hex(hash.as_ref()));
         }
+    }
+}
+
+#[test]
+fn files_are_told_apart_where_the_case_of_letters_does_not_count() {
+    let mut packer = Packer::new(heading(), Format::Json, None, Clock.now()).unwrap();
+    for step in ["shop.Notes", "shop.notes", "shop.notes~2", "shop.NOTES"] {
+        packer.begin(step, columns(), &About::default()).unwrap();
+        packer.rows(&[vec![Value::Text(step.to_owned()), Value::Null]]).unwrap();
+        packer.end().unwrap();
+    }
+    let package = packer.finish().unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&read(&package, "manifest.json")).unwrap();
+    let mut names = BTreeSet::new();
+    for file in manifest["files"].as_array().unwrap() {
+        let (name, step) = (file["file"].as_str().unwrap(), file["step"].as_str().unwrap());
+        assert!(names.insert(name.to_lowercase()), "{names:?}");
+        assert!(read(&package, name).contains(&format!("\"{step}\"")));
     }
 }
 

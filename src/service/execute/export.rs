@@ -19,7 +19,7 @@ use crate::{
         package::{Heading, Packer, PlanPart, Recipient, RequestPart, Value},
         request::{Confidential, ExportOptions, Request, RunCode, StepState, StepStatus},
     },
-    service::packages::{Upload, tidy},
+    service::packages::{Upload, discard, tidy},
     store::Package,
 };
 
@@ -40,20 +40,18 @@ pub async fn carry_out(
     let (key, wrapped_key) = run.service.vault.new_data_key();
     let place = format!("{id}/{epoch:06}");
     let now = run.service.clock.now();
-    let mut making = Making {
+    let making = Making {
         packer: packer(run, recorder, confidential, &options, now)?,
         upload: Upload::new(objects.clone(), key, place.clone()),
         told: Instant::now(),
     };
-    let mut last = None;
-    for (position, step) in run.steps.iter().enumerate() {
-        // The last one counts as done with the package only: whoever sees all steps done finds it.
-        record_step(recorder, last.take()).await?;
-        let read = making.step(run, recorder, position, step).await?;
-        last = Some((position, read));
-    }
-    recorder.check()?;
-    let (size, sha256) = making.finish().await?;
+    let ((size, sha256), last) = match making.all(run, recorder).await {
+        Ok(made) => made,
+        Err(interrupt) => {
+            discard(objects, id, &place).await;
+            return Err(interrupt);
+        }
+    };
     let created_at = run.service.clock.now();
     let package = Package {
         request_id: id,
@@ -112,6 +110,22 @@ struct Making {
 }
 
 impl Making {
+    /// Size and hash of the package, and the last step with its rows, which is yet to be recorded.
+    async fn all(
+        mut self,
+        run: &Run<'_>,
+        recorder: &mut Recorder,
+    ) -> Result<((u64, String), Option<(usize, u64)>), Interrupt> {
+        let mut last = None;
+        for (position, step) in run.steps.iter().enumerate() {
+            // The last one counts as done with the package only: whoever sees all steps done finds it.
+            record_step(recorder, last.take()).await?;
+            last = Some((position, self.step(run, recorder, position, step).await?));
+        }
+        recorder.check()?;
+        Ok((self.finish().await?, last))
+    }
+
     async fn step(
         &mut self,
         run: &Run<'_>,

@@ -98,6 +98,13 @@ pub async fn sweep(service: &Service) -> Result<(), ServiceError> {
     Ok(())
 }
 
+/// Removes what an attempt at a package has stored that came to nothing.
+pub async fn discard(objects: &Objects, id: Uuid, place: &str) {
+    if let Err(error) = objects.remove_all(place).await {
+        tracing::warn!(request = %id, %error, "what an attempt at its package left behind is still there, and unreadable");
+    }
+}
+
 /// Removes what attempts at a package before that epoch left behind, all but that place. What stays for now is
 /// unreadable.
 pub async fn tidy(objects: &Objects, id: Uuid, before: i64, place: Option<&str>) {

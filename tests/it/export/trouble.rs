@@ -46,6 +46,7 @@ async fn an_export_that_breaks_off_leaves_no_readable_package() {
             let broken = fixture.harness.run(id).await;
             assert_eq!(broken.status(), Status::Paused, "{:?}", broken.state);
             assert_eq!(store.package(id).await.unwrap(), None);
+            assert!(files(&fixture.harness.packages()).is_empty(), "what it had stored is gone at once");
             let before: i64 = broken.steps.iter().map(|step| step.rows_affected).sum();
             fixture.harness.make_due(id).await;
             let request = fixture.harness.run(id).await;

@@ -120,6 +120,10 @@ async fn a_link_works_once_and_needs_no_token() {
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 410], "of two at once one gets it");
         app.nobody().get(&url).await.problem(410, "gone");
+        let head = app.nobody().call(Method::HEAD, &url, None, &[]).await;
+        assert_eq!(head.status, 410, "as a GET is answered");
+        let head = app.nobody().call(Method::HEAD, "/exports/unheard-of", None, &[]).await;
+        assert_eq!(head.status, 404);
         app.nobody().get("/exports/unknown").await.problem(404, "not_found");
         assert_eq!(events(&app, &request, "export.linked").await.len(), 1);
         let taken = events(&app, &request, "export.downloaded").await;
