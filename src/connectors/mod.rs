@@ -216,6 +216,12 @@ pub trait Tx: Send {
     /// Counts inside this transaction.
     async fn count(&mut self, counts: &[Count<'_>]) -> Result<Vec<u64>, ConnectorError>;
 
+    /// Has the database check at once what it would check only at the commit. SQLite cannot; what a correction changes
+    /// there is asked for by [`trial`](Self::trial).
+    async fn check_constraints(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
     async fn commit(self: Box<Self>) -> Result<(), ConnectorError>;
 
     async fn rollback(self: Box<Self>) -> Result<(), ConnectorError>;

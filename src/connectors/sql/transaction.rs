@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{context::Context, count, facts::Facts, rectify, session::Session, walk};
+use super::{context::Context, count, dialect::Dialect, facts::Facts, rectify, session::Session, walk};
 use crate::connectors::{Batch, ConnectorError, Count, Cursor, NO_LIMIT, Tx, Work};
 
 /// PostgreSQL writes its log in order: the commit that is waited for makes all before it durable. So a walk waits for
@@ -70,6 +70,13 @@ impl Tx for SqlTx {
 
     async fn count(&mut self, counts: &[Count<'_>]) -> Result<Vec<u64>, ConnectorError> {
         count::run(&mut self.session, &self.facts, counts).await
+    }
+
+    async fn check_constraints(&mut self) -> Result<(), ConnectorError> {
+        match self.session.dialect() {
+            Dialect::Postgres => self.session.run("SET CONSTRAINTS ALL IMMEDIATE").await,
+            Dialect::MySql | Dialect::Sqlite => Ok(()),
+        }
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), ConnectorError> {

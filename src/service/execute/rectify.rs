@@ -202,15 +202,19 @@ async fn attempt(
         .zip(all_keys)
         .filter_map(|(position, keys)| Some((position, run.steps.get(position)?, keys)))
         .collect();
-    let at_step = |error: ConnectorError, step: &Step| match error.kind {
-        ErrorKind::Conflict => Failure::Target(error),
-        // No other row stands in the way: it is the value itself, and waiting does not help.
-        ErrorKind::CheckViolation => {
-            let refused = ConnectorError { kind: ErrorKind::InvalidValue, ..error };
-            Failure::Interrupt(Interrupt::at(&refused, connection, Some(&step.name)))
+    let refused = |error: ConnectorError, step: Option<&Step>| {
+        let step = step.map(|step| step.name.as_str());
+        match error.kind {
+            ErrorKind::Conflict => Failure::Target(error),
+            // No other row stands in the way: it is the value itself, and waiting does not help.
+            ErrorKind::CheckViolation => {
+                let refused = ConnectorError { kind: ErrorKind::InvalidValue, ..error };
+                Failure::Interrupt(Interrupt::at(&refused, connection, step))
+            }
+            _ => Failure::Interrupt(Interrupt::at(&error, connection, step)),
         }
-        _ => Failure::Interrupt(Interrupt::at(&error, connection, Some(&step.name))),
     };
+    let at_step = |error: ConnectorError, step: &Step| refused(error, Some(step));
     let mut tx = run.connector(connection)?.begin(run.limits).await?;
     for (_, step, keys) in &steps {
         tx.trial(&work(run, step, keys)).await.map_err(|error| at_step(error, step))?;
@@ -236,6 +240,7 @@ async fn attempt(
             return Err(not_held(run, *position).into());
         }
     }
+    tx.check_constraints().await.map_err(|error| refused(error, None))?;
     if ending == Ending::Rollback {
         tx.rollback().await?;
         return Ok(affected);

@@ -166,6 +166,10 @@ impl Tx for FaultyTx {
         self.inner.count(counts).await
     }
 
+    async fn check_constraints(&mut self) -> Result<(), ConnectorError> {
+        self.inner.check_constraints().await
+    }
+
     async fn commit(self: Box<Self>) -> Result<(), ConnectorError> {
         match self.faults.take() {
             Fault::None => self.inner.commit().await,
