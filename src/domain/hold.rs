@@ -134,12 +134,13 @@ impl Hold {
         }
     }
 
-    /// The event that commits with a new hold.
+    /// The event that commits with a new hold. `subject_found`: whether the person's row was there; `None` when its
+    /// database could not be asked.
     #[must_use]
-    pub fn placed(&self, subject_ref: Option<String>) -> NewEvent {
+    pub fn placed(&self, subject_ref: Option<String>, subject_found: Option<bool>) -> NewEvent {
         let details = json!({
             "ground": self.ground.as_str(), "scope": self.scope.as_str(), "plan": self.plan, "table": self.table,
-            "expires_at": self.expires_at.map(timestamp),
+            "expires_at": self.expires_at.map(timestamp), "subject_found": subject_found,
         });
         self.event(EventName::HoldPlaced, &self.placed_by, subject_ref, details)
     }

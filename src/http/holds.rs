@@ -69,6 +69,16 @@ pub struct HoldBody {
     ended_at: Option<String>,
 }
 
+/// A hold that was just placed.
+#[derive(Serialize, ToSchema)]
+pub struct PlacedHoldBody {
+    #[serde(flatten)]
+    hold: HoldBody,
+    /// Whether the person's row was there; null when its database could not be asked. A hold on nobody keeps whoever is
+    /// found by these identities later.
+    subject_found: Option<bool>,
+}
+
 fn shape(reading: HoldReading, reader: &Reader) -> HoldBody {
     let HoldReading { hold, confidential, refs } = reading;
     let confidential = confidential.filter(|_| reader.identities);
@@ -97,7 +107,7 @@ fn shape(reading: HoldReading, reader: &Reader) -> HoldBody {
 #[utoipa::path(
     post, path = "/v1/holds", tag = "Holds", operation_id = "placeHold", request_body = PlaceHoldBody,
     responses(
-        (status = 201, description = "Placed", body = HoldBody,
+        (status = 201, description = "Placed", body = PlacedHoldBody,
             headers(("Location" = String, description = "Where to read it"))),
         (status = 422, response = super::openapi::ProblemAnswer),
     )
@@ -108,9 +118,10 @@ pub async fn place(mut call: Call) -> Answer {
     fields.end()?;
     let Some(placement) = placement else { return Err(super::problem::Problem::invalid(Vec::new())) };
     let (reader, shown_to) = (call.reader(), call.reader());
-    let reading = call.run(|service| async move { holds::place(&service, &reader, placement).await }).await?;
-    let location = format!("/v1/holds/{}", reading.hold.id);
-    let mut answer = json(StatusCode::CREATED, &shape(reading, &shown_to));
+    let placed = call.run(|service| async move { holds::place(&service, &reader, placement).await }).await?;
+    let location = format!("/v1/holds/{}", placed.reading.hold.id);
+    let body = PlacedHoldBody { hold: shape(placed.reading, &shown_to), subject_found: placed.subject_found };
+    let mut answer = json(StatusCode::CREATED, &body);
     if let Ok(location) = location.parse() {
         answer.headers_mut().insert(header::LOCATION, location);
     }

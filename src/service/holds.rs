@@ -18,7 +18,7 @@ use crate::{
     connectors::Resolution,
     domain::{
         audit::ChainHead,
-        compile::subject::{check_subject, subject_refs},
+        compile::subject::{SubjectCode, SubjectError, SubjectFault, check_subject, subject_refs},
         compiled::CompiledPlan,
         hold::{Ground, Hold, HoldConfidential, Scope, table_of},
         request::{Request, Subject},
@@ -51,17 +51,20 @@ pub struct HoldReading {
     pub refs: Vec<(String, String)>,
 }
 
+/// A hold that was just placed.
+pub struct Placed {
+    pub reading: HoldReading,
+    /// Whether the person's row was there; `None` when its database could not be asked.
+    pub subject_found: Option<bool>,
+}
+
 /// Places a hold. A request of the person that is at work stops between two batches, others before they touch anything.
 ///
 /// # Errors
 /// When plan, subject, table or time is not acceptable.
-pub async fn place(
-    service: &Service,
-    reader: &Reader,
-    placement: Placement,
-) -> Result<HoldReading, ServiceError> {
+pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> Result<Placed, ServiceError> {
     let plan = registered(service, &placement.plan)?.compiled;
-    let refs = known_refs(service, &plan, &placement.subject).await?;
+    let (refs, subject_found) = known_refs(service, &plan, &placement.subject).await?;
     let now = service.clock.now();
     if placement.expires_at.is_some_and(|at| at <= now) {
         return Err(ServiceError::ExpiresInPast);
@@ -85,41 +88,54 @@ pub async fn place(
     };
     let confidential = HoldConfidential { subject: placement.subject, reason: placement.reason };
     let secrets = seal(service, &confidential)?;
-    let event = hold.placed(subject_ref(&refs));
+    let event = hold.placed(subject_ref(&refs), subject_found);
     let mut tx = service.store.begin().await?;
     let placed = tx.place_hold(&mut hold, event, &secrets, &refs).await;
     finish(tx, placed.map_err(ServiceError::from)).await?;
-    Ok(HoldReading { hold, confidential: Some(confidential), refs })
+    Ok(Placed { reading: HoldReading { hold, confidential: Some(confidential), refs }, subject_found })
 }
 
-/// The person's pseudonyms: of all identities where the row is found, so that it is held also when one of them changes.
-/// A hold does not wait for a database: where that does not answer, those given have to do.
+/// The person's pseudonyms, of all identities where the row is found, so that it is held also when one of them changes;
+/// and whether it was found. A hold does not wait for a database: where that does not answer, those given have to do.
 async fn known_refs(
     service: &Service,
     plan: &CompiledPlan,
     subject: &Subject,
-) -> Result<Vec<(String, String)>, ServiceError> {
+) -> Result<(Vec<(String, String)>, Option<bool>), ServiceError> {
     let given = check_subject(plan, subject)?;
     let mut refs = given_refs(service, plan, subject)?;
-    let Some(connector) = service.connectors.get(&plan.root.connection) else { return Ok(refs) };
-    match tokio::time::timeout(RESOLUTION, connector.resolve(&plan.root, &given)).await {
+    let Some(connector) = service.connectors.get(&plan.root.connection) else { return Ok((refs, None)) };
+    let found = match tokio::time::timeout(RESOLUTION, connector.resolve(&plan.root, &given)).await {
         Ok(Ok(Resolution::Found { tuple, .. })) => {
             for found in subject_refs(plan, &service.vault, &tuple) {
                 if !refs.contains(&found) {
                     refs.push(found);
                 }
             }
+            Some(true)
         }
-        Ok(Ok(_)) => {}
+        Ok(Ok(Resolution::NoKey)) => Some(true),
+        Ok(Ok(Resolution::NotFound)) => Some(false),
+        // It would keep nobody, and whoever placed it would think that it does.
+        Ok(Ok(Resolution::Ambiguous)) => return Err(ambiguous().into()),
         Ok(Err(error)) => {
-            tracing::warn!(plan = %plan.name, %error, "a hold knows its person by what was given alone")
+            tracing::warn!(plan = %plan.name, %error, "a hold knows its person by what was given alone");
+            None
         }
         Err(_) => {
-            tracing::warn!(plan = %plan.name, "a hold knows its person by what was given alone: no answer")
+            tracing::warn!(plan = %plan.name, "a hold knows its person by what was given alone: no answer");
+            None
         }
-    }
+    };
     refs.sort_unstable();
-    Ok(refs)
+    Ok((refs, found))
+}
+
+fn ambiguous() -> SubjectFault {
+    let detail = "the given identities do not lead to exactly one row, or one is written in another case than there: \
+                  give them as they are stored, or another identity";
+    let error = SubjectError { pointer: "/subject".to_owned(), detail: detail.to_owned() };
+    SubjectFault { code: SubjectCode::InvalidIdentity, errors: vec![error] }
 }
 
 /// Ends a hold; what it kept goes on.

@@ -9,13 +9,14 @@ use rightful::{
     },
     service::{
         Pacing,
-        holds::{HoldReading, Placement, end, place},
+        error::ServiceError,
+        holds::{HoldReading, Placed, Placement, end, place},
         readings::Reader,
     },
 };
 use serde_json::json;
 
-use super::{PLAN, SCHEMA, count, resume::faulty};
+use super::{PLAN, SCHEMA, count, harness, resume::faulty};
 use crate::support::{
     app::eventually,
     faulty::Fault::LostReply,
@@ -29,16 +30,20 @@ pub fn reader(sub: &str) -> Reader {
 }
 
 pub async fn hold(harness: &Harness) -> HoldReading {
+    place_on(harness, "jane@example.com").await.unwrap().reading
+}
+
+async fn place_on(harness: &Harness, email: &str) -> Result<Placed, ServiceError> {
     let placement = Placement {
         plan: "customer".to_owned(),
-        subject: Subject([("email".to_owned(), json!("jane@example.com"))].into()),
+        subject: Subject([("email".to_owned(), json!(email))].into()),
         scope: Scope::AllPlans,
         table: None,
         ground: Ground::LegalObligation,
         reason: "an audit".to_owned(),
         expires_at: None,
     };
-    place(&harness.service, &reader("alice"), placement).await.unwrap()
+    place(&harness.service, &reader("alice"), placement).await
 }
 
 /// Sixty visits, a batch each, and a rest after it.
@@ -92,6 +97,21 @@ async fn a_hold_takes_effect_between_two_batches() {
             assert_eq!((done.status(), done.hold), (Status::Completed, None), "{done:?}");
             assert_eq!(affected(&done), 61);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_says_whether_there_is_anybody_to_keep() {
+    for target in targets() {
+        let (harness, _store) = harness(&target, SCHEMA, PLAN).await;
+        let found = |placed: Result<Placed, ServiceError>| placed.unwrap().subject_found;
+        assert_eq!(found(place_on(&harness, "jane@example.com").await), Some(true), "{:?}", target.dialect);
+        assert_eq!(found(place_on(&harness, "nobody@example.com").await), Some(false));
+        // Erasures of her would go past it.
+        let Err(ServiceError::Subject(fault)) = place_on(&harness, "JANE@example.com").await else {
+            panic!("{:?}: it would keep nobody", target.dialect)
+        };
+        assert_eq!(fault.errors[0].pointer, "/subject");
     }
 }
 
