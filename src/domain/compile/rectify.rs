@@ -24,12 +24,13 @@ pub(super) fn check(model: &Model<'_>, faults: &mut Reader) {
             faults.error(first.line, problem, "leave it out: nobody corrects the rows of others");
         }
         if let (true, None) = (entry.entry.cascade, rectify.first()) {
-            let problem = format!("`cascade` of `{}` stands beside no `rectify`", entry.name);
-            faults.error(
-                entry.entry.line,
-                problem,
-                "list the columns that may be corrected, or leave it out",
-            );
+            let (problem, remedy) = match entry.entry.rectify_call {
+                Some(_) => ("is of tables alone", "leave it out: `fields` says what a service is given"),
+                None => {
+                    ("stands beside no `rectify`", "list the columns that may be corrected, or leave it out")
+                }
+            };
+            faults.error(entry.entry.line, format!("`cascade` of `{}` {problem}", entry.name), remedy);
         }
         for name in rectify {
             let Some(column) = place.table.column(&name.value) else { continue };

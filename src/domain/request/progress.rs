@@ -152,7 +152,7 @@ impl Request {
     pub fn cancelled(&mut self, by: &str, now: DateTime<Utc>) -> NewEvent {
         let outcome = self.interrupted_outcome();
         self.lease_until = None;
-        self.state = State::Cancelled { finished_at: now, outcome };
+        self.end_as_cancelled(outcome, now);
         self.event(EventName::RequestCancelled, by, json!({ "outcome": outcome.as_str() }))
     }
 

@@ -53,13 +53,21 @@ impl Request {
                 let details = json!({ "reason_given": with_reason == WithReason::Given });
                 let event = self.event(EventName::RequestCancelled, actor, details);
                 let outcome = if self.touched { Outcome::Partial } else { Outcome::NothingDone };
-                self.state = State::Cancelled { finished_at: now, outcome };
+                self.end_as_cancelled(outcome, now);
                 Ok(Cancelled::AtOnce(event))
             }
             State::Completed { .. }
             | State::Failed { .. }
             | State::Denied { .. }
             | State::Cancelled { .. } => Err(InvalidState { status: self.status(), action: "cancelled" }),
+        }
+    }
+
+    /// Nobody is waited for any more.
+    pub(super) fn end_as_cancelled(&mut self, outcome: Outcome, now: DateTime<Utc>) {
+        self.state = State::Cancelled { finished_at: now, outcome };
+        for step in self.steps.iter_mut().filter(|step| step.status == StepStatus::Waiting) {
+            step.status = StepStatus::Pending;
         }
     }
 

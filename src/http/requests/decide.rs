@@ -26,6 +26,9 @@ pub async fn approve(mut call: Call) -> Answer {
     let id = call.id()?;
     let mut fields = Fields::of(call.json().await?)?;
     let plan_version = fields.text("plan_version", MAX_NAME);
+    if !plan_version.starts_with("sha256:") {
+        fields.fault("plan_version", "must be as the preview shows it: `sha256:` and 64 digits");
+    }
     let note = fields.optional_text("note", MAX_REASON);
     fields.end()?;
     let with_note = if note.is_some() { WithReason::Given } else { WithReason::None };

@@ -153,6 +153,7 @@ async fn a_request_that_waits_for_people_can_be_cancelled() {
         harness.run(id).await;
         let cancelled = harness.cancel(id).await;
         assert_eq!(cancelled.state.outcome(), Some(Outcome::Partial), "rows are gone");
+        assert!(cancelled.steps.iter().all(|step| step.status != StepStatus::Waiting), "{cancelled:?}");
         assert!(!has_sealed_keys(&harness, id).await);
         let late = say(&harness, id, "paper_file", ManualResult::Done).await;
         assert!(matches!(late, Err(ServiceError::Refused(Refusal::State(_)))));

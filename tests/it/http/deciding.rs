@@ -47,6 +47,9 @@ async fn a_request_waits_until_somebody_else_approves_what_a_preview_showed() {
         for body in [json!({}), json!({ "plan_version": "" }), json!({ "plan_version": "x", "more": 1 })] {
             app.approver().post(&path(&request, "approve"), &body).await.problem(422, "invalid_body");
         }
+        let digits = json!({ "plan_version": "0123456789abcdef" });
+        let unlike = app.approver().post(&path(&request, "approve"), &digits).await;
+        assert_eq!(unlike.problem(422, "invalid_body")["errors"][0]["pointer"], "/plan_version");
         let other = json!({ "plan_version": "sha256:0" });
         app.approver().post(&path(&request, "approve"), &other).await.problem(409, "invalid_state");
         assert_eq!(

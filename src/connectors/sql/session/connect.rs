@@ -9,7 +9,7 @@ use diesel::{
     sql_types::Text,
 };
 use diesel_async::{AsyncMysqlConnection, AsyncPgConnection, SimpleAsyncConnection};
-use tokio_postgres::config::Host;
+use tokio_postgres::{config::Host, error::SqlState};
 
 use super::{
     super::{
@@ -32,6 +32,9 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// After so long without a word a peer is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// `ER_BAD_DB_ERROR`.
+const MYSQL_NO_DATABASE: u16 = 1049;
 
 /// Where a target is and how it is spoken to. Holds passwords: no `Debug`.
 pub(super) enum Address {
@@ -143,7 +146,12 @@ async fn postgres_raw(
     let PostgresAddress { config, tls, roots } = address;
     let (tls, roots) = (*tls, roots.as_deref());
     let port = config.get_ports().first().copied().unwrap_or(5432);
-    let refused = || unavailable("cannot connect: refused, or the login was");
+    let refused = |error: tokio_postgres::Error| {
+        unavailable(match error.code() {
+            Some(&SqlState::INVALID_CATALOG_NAME) => "cannot connect: the server has no such database",
+            _ => "cannot connect: refused, or the login was",
+        })
+    };
     let tls_config = client_config(tls, roots).map_err(unavailable)?;
     let negotiates = tls != TlsMode::Disable;
     match config.get_hosts().first() {
@@ -162,7 +170,7 @@ async fn postgres_raw(
                 .map_err(|_| unavailable("the host is no name for TLS"))?;
             let watched = Watched::socket(socket, last.clone(), negotiates);
             let tls = WatchedTls { inner: connect, last: last.clone() };
-            let (client, connection) = config.connect_raw(watched, tls).await.map_err(|_| refused())?;
+            let (client, connection) = config.connect_raw(watched, tls).await.map_err(refused)?;
             Ok((client, drive(connection)))
         }
         #[cfg(unix)]
@@ -172,7 +180,7 @@ async fn postgres_raw(
                 .map_err(|_| unavailable("cannot connect: nobody answers at the socket"))?;
             let watched = Watched::socket(socket, last.clone(), false);
             let (client, connection) =
-                config.connect_raw(watched, tokio_postgres::NoTls).await.map_err(|_| refused())?;
+                config.connect_raw(watched, tokio_postgres::NoTls).await.map_err(refused)?;
             Ok((client, drive(connection)))
         }
         _ => Err(unavailable("the URL names no host")),
@@ -197,6 +205,9 @@ async fn mysql(address: &MySqlAddress) -> Result<Conn, ConnectorError> {
     };
     let conn = connected.map_err(|error| {
         unavailable(match error {
+            mysql_async::Error::Server(error) if error.code == MYSQL_NO_DATABASE => {
+                "cannot connect: the server has no such database"
+            }
             mysql_async::Error::Server(_) => "cannot connect: the login was refused",
             _ => "cannot connect: nobody answers",
         })

@@ -77,13 +77,14 @@ fn read_name(reader: &mut Reader, fields: &Fields<'_>, what: &str, example: &str
         reader.error(fields.line, format!("{what} has no `name`"), format!("such as: {example}"));
         return None;
     };
-    let name = super::read_name(reader, node, &format!("the name of {what}"))?.value;
-    if name.contains('.') {
-        let problem = format!("the name of {what} is `{name}`");
-        reader.error(node.line, problem, "leave out the dot: names with one are those of tables");
+    let shown = format!("the name of {what}");
+    if let Some(name) = node.as_str().filter(|name| name.contains('.')) {
+        let problem = format!("{shown} is `{name}`");
+        let remedy = "use letters, digits, `_` and `-`: names with a dot are those of tables";
+        reader.error(node.line, problem, remedy);
         return None;
     }
-    Some(name)
+    Some(super::read_name(reader, node, &shown)?.value)
 }
 
 fn read_kinds(reader: &mut Reader, node: &Node, shown: &str) -> Option<Vec<Kind>> {
@@ -143,7 +144,7 @@ mod tests {
         ("manual: [ { do: x } ]", "has no `name`"),
         ("manual: [ { name: a } ]", "step `a` does not say what is to be done"),
         ("manual: [ { name: a, do: \" \" } ]", "`do` of step `a` is empty"),
-        ("manual: [ { name: shop.users, do: x } ]", "leave out the dot"),
+        ("manual: [ { name: shop.users, do: x } ]", "names with a dot are those of tables"),
         ("manual: [ { name: a, do: x, kind: erasure } ]", "did you mean `kinds`"),
         ("manual: [ { name: a, do: x, kinds: [] } ]", "names none"),
         ("manual: [ { name: a, do: x, kinds: [erasur] } ]", "did you mean `erasure`"),
