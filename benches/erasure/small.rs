@@ -78,8 +78,7 @@ pub async fn run(kind: Store) -> Row {
         plan: PLAN,
         worker: &format!("  concurrency: {CLIENTS}\n  batch: {{ pause: 0 }}\n"),
     }));
-    let process = site.start();
-    site.ready().await;
+    let process = site.serve().await;
     let begun = Instant::now();
     erase_everybody(&site).await;
     let elapsed = begun.elapsed().as_secs_f64();

@@ -124,8 +124,7 @@ pub async fn run(index: Index, snapshot: Snapshot) -> Row {
         plan: PLAN,
         worker: "  batch: { pause: 0 }\n",
     });
-    let process = site.start();
-    site.ready().await;
+    let process = site.serve().await;
     let begun = Instant::now();
     let request = site.submit("customer", json!({ "user_id": 1 }), None).await.expect("an answer");
     let request = site.finished(request["id"].as_str().expect("an id")).await;

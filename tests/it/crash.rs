@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     properties::random::Random,
@@ -130,21 +130,55 @@ fn terminate(mut process: Process) -> (Duration, Option<i32>) {
     (begun.elapsed(), status.code())
 }
 
+/// Lives of a service that all end with SIGKILL, at moments that the seed decides. `life` is what goes on in each from
+/// when it is ready to shortly before its end.
+async fn through_kills(site: &Site, mut life: impl AsyncFnMut(&mut Random)) {
+    let kills: usize = environment("RIGHTFUL_KILLS").and_then(|kills| kills.parse().ok()).unwrap_or(8);
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}, {kills} kills");
+    let mut random = Random::new(seed);
+    for _ in 0..kills {
+        let process = site.serve().await;
+        life(&mut random).await;
+        tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;
+        drop(process);
+    }
+}
+
+/// Notes who was accepted; nobody, when the process died before it answered.
+fn note(accepted: &mut BTreeMap<usize, String>, user: usize, answer: Option<Value>) {
+    accepted.extend(answer.map(|request| (user, request["id"].as_str().unwrap().to_owned())));
+}
+
+/// The requests, ended, of those who were accepted.
+async fn finished(site: &Site, accepted: &BTreeMap<usize, String>) -> Vec<(usize, Value)> {
+    assert!(!accepted.is_empty(), "no submission was answered before its kill");
+    let mut requests = Vec::new();
+    for (user, id) in accepted {
+        let request = site.finished(id).await;
+        assert_eq!(request["status"], "completed", "{request}");
+        requests.push((*user, request));
+    }
+    requests
+}
+
+async fn audit_verifies(site: &Site) {
+    let audit = site.get("/v1/audit/verify").await.unwrap();
+    assert_eq!(audit["ok"], true, "{audit}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_accepted_request_survives_sigkill() {
-    let kills: usize = environment("RIGHTFUL_KILLS").and_then(|kills| kills.parse().ok()).unwrap_or(8);
     for target in targets() {
         for store in stores().await {
-            survive(&target, &store.url, kills).await;
+            survive(&target, &store.url).await;
             target.execute("DROP TABLE order_items; DROP TABLE orders; DROP TABLE notes; DROP TABLE visits; DROP TABLE users");
         }
     }
 }
 
-async fn survive(target: &Target, store: &str, kills: usize) {
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}, {:?} target, store {store}", target.dialect);
-    let mut random = Random::new(seed);
+async fn survive(target: &Target, store: &str) {
+    println!("{:?} target, store {store}", target.dialect);
     target.execute(&schema());
     let before = untouched(target);
     let site = Site::new(&Settings {
@@ -154,24 +188,16 @@ async fn survive(target: &Target, store: &str, kills: usize) {
         plan: PLAN,
         worker: "  lease: 1s\n  max_attempts: 1000\n  batch: { min_rows: 10, max_rows: 50, pause: 0 }\n",
     });
-    let mut accepted: BTreeMap<usize, String> = BTreeMap::new();
-    for _ in 0..kills {
-        let process = site.start();
-        site.ready().await;
+    let mut accepted = BTreeMap::new();
+    through_kills(&site, async |random| {
         let user = 2 * random.between(1, ERASED);
-        let key = format!("key-{user}");
-        if let Some(request) = site.submit("customer", json!({ "user_id": user }), Some(&key)).await {
-            accepted.insert(user, request["id"].as_str().unwrap().to_owned());
-        }
-        tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;
-        drop(process);
-    }
-    assert!(!accepted.is_empty(), "no submission was answered before its kill");
-    let process = site.start();
-    site.ready().await;
-    for id in accepted.values() {
-        let request = site.finished(id).await;
-        assert_eq!(request["status"], "completed", "{request}");
+        let subject = json!({ "user_id": user });
+        let answer = site.submit("customer", subject, Some(&format!("key-{user}"))).await;
+        note(&mut accepted, user, answer);
+    })
+    .await;
+    let process = site.serve().await;
+    for (_, request) in finished(&site, &accepted).await {
         for step in request["steps"].as_array().unwrap() {
             let count = |name: &str| step[name].as_i64().unwrap();
             assert_eq!(
@@ -181,8 +207,7 @@ async fn survive(target: &Target, store: &str, kills: usize) {
             );
         }
     }
-    let audit = site.get("/v1/audit/verify").await.unwrap();
-    assert_eq!(audit["ok"], true, "{audit}");
+    audit_verifies(&site).await;
     let (took, code) = terminate(process);
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(10), "graceful shutdown took {took:?}");

@@ -1,38 +1,32 @@
 //! The service is killed at random moments while it makes packages: every export completes all the same, each package
 //! holds exactly its person's rows, and no half of one is left.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{PLAN, schema, terminate, untouched};
-use crate::{
-    properties::random::Random,
-    support::{
-        environment,
-        package::{rows, unzip},
-        site::{Settings, Site},
-        stores::stores,
-        targets::{Target, targets},
-    },
+use super::{PLAN, audit_verifies, finished, note, schema, terminate, through_kills, untouched};
+use crate::support::{
+    app::eventually,
+    package::{rows, unzip},
+    site::{Settings, Site},
+    stores::stores,
+    targets::{Target, targets},
 };
 
 const PEOPLE: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_export_survives_sigkill() {
-    let kills: usize = environment("RIGHTFUL_KILLS").and_then(|kills| kills.parse().ok()).unwrap_or(6);
     for target in targets() {
         for store in stores().await {
-            survive(&crate::support::targets::target_like(&target), &store.url, kills).await;
+            survive(&crate::support::targets::target_like(&target), &store.url).await;
         }
     }
 }
 
-async fn survive(target: &Target, store: &str, kills: usize) {
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}, {:?} target, store {store}", target.dialect);
-    let mut random = Random::new(seed);
+async fn survive(target: &Target, store: &str) {
+    println!("{:?} target, store {store}", target.dialect);
     target.execute(&schema());
     let before = untouched(target);
     let site = Site::new(&Settings {
@@ -42,35 +36,26 @@ async fn survive(target: &Target, store: &str, kills: usize) {
         plan: PLAN,
         worker: "  lease: 1s\n  max_attempts: 1000\n",
     });
-    let mut accepted: BTreeMap<usize, String> = BTreeMap::new();
-    for _ in 0..kills {
-        let process = site.start();
-        site.ready().await;
+    let mut accepted = BTreeMap::new();
+    through_kills(&site, async |random| {
         let user = random.between(1, PEOPLE);
         let body = json!({ "kind": "export", "plan": "customer", "subject": { "user_id": user } });
-        if let Some(request) = site.submit_body(&body, Some(&format!("key-{user}"))).await {
-            accepted.insert(user, request["id"].as_str().unwrap().to_owned());
-        }
-        tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;
-        drop(process);
-    }
-    assert!(!accepted.is_empty(), "no submission was answered before its kill");
-    let process = site.start();
-    site.ready().await;
-    for (user, id) in &accepted {
-        let request = site.finished(id).await;
-        assert_eq!(
-            (&request["status"], &request["outcome"]),
-            (&json!("completed"), &json!("done")),
-            "{request}"
-        );
+        note(&mut accepted, user, site.submit_body(&body, Some(&format!("key-{user}"))).await);
+    })
+    .await;
+    let process = site.serve().await;
+    for (user, request) in finished(&site, &accepted).await {
+        assert_eq!(request["outcome"], "done", "{request}");
+        let id = request["id"].as_str().unwrap();
         let bytes = site.download(&format!("/v1/requests/{id}/export")).await;
-        holds_the_rows_of(&unzip(&bytes), *user, &before);
-        let folders = std::fs::read_dir(site.folder().join("exports").join(id)).unwrap().count();
-        assert_eq!(folders, 1, "what earlier attempts left is gone");
+        holds_the_rows_of(&unzip(&bytes), user, &before);
+        let folder = site.folder().join("exports").join(id);
+        eventually("what earlier attempts left is gone", async || {
+            std::fs::read_dir(&folder).unwrap().count() == 1
+        })
+        .await;
     }
-    let audit = site.get("/v1/audit/verify").await.unwrap();
-    assert_eq!(audit["ok"], true, "{audit}");
+    audit_verifies(&site).await;
     assert_eq!(terminate(process).1, Some(0));
     assert_eq!(untouched(target), before, "an export changes nothing");
 }

@@ -6,14 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::{
-    properties::random::Random,
-    support::{
-        environment,
-        site::{Settings, Site},
-        stores::stores,
-        targets::{Dialect, Target, target},
-    },
+use super::{audit_verifies, note, through_kills};
+use crate::support::{
+    site::{Settings, Site},
+    stores::stores,
+    targets::{Dialect, Target, target},
 };
 
 const PLAN: &str = "plan: customer
@@ -35,17 +32,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_people_said_survives_sigkill() {
-    let kills: usize = environment("RIGHTFUL_KILLS").and_then(|kills| kills.parse().ok()).unwrap_or(8);
     for store in stores().await {
         let target = target(Dialect::Sqlite).unwrap();
-        survive(&target, &store.url, kills).await;
+        survive(&target, &store.url).await;
     }
 }
 
-async fn survive(target: &Target, store: &str, kills: usize) {
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}, store {store}");
-    let mut random = Random::new(seed);
+async fn survive(target: &Target, store: &str) {
+    println!("store {store}");
     let people: Vec<String> = (0..PEOPLE).step_by(2).map(|person| format!("({person})")).collect();
     target.execute(&format!(
         "CREATE TABLE users (id INTEGER PRIMARY KEY); INSERT INTO users VALUES {}",
@@ -58,17 +52,14 @@ async fn survive(target: &Target, store: &str, kills: usize) {
         plan: PLAN,
         worker: "  lease: 1s\n  max_attempts: 1000\n",
     });
-    let mut accepted: BTreeMap<usize, String> = BTreeMap::new();
+    let mut accepted = BTreeMap::new();
     let mut said: BTreeMap<(usize, &str), &str> = BTreeMap::new();
-    for _ in 0..kills {
-        let process = site.start();
-        site.ready().await;
+    through_kills(&site, async |random| {
         for _ in 0..PEOPLE {
             let person = random.below(PEOPLE);
-            let key = format!("key-{person}");
-            if let Some(request) = site.submit("customer", json!({ "user_id": person }), Some(&key)).await {
-                accepted.insert(person, request["id"].as_str().unwrap().to_owned());
-            }
+            let subject = json!({ "user_id": person });
+            let answer = site.submit("customer", subject, Some(&format!("key-{person}"))).await;
+            note(&mut accepted, person, answer);
             let (step, result) = (STEPS[random.below(2)], ["done", "impossible"][random.below(2)]);
             if let Some(id) = accepted.get(&person)
                 && let Some((200, _)) = say(&site, id, step, result).await
@@ -76,12 +67,10 @@ async fn survive(target: &Target, store: &str, kills: usize) {
                 assert_eq!(said.insert((person, step), result), None, "a step is completed once");
             }
         }
-        tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;
-        drop(process);
-    }
+    })
+    .await;
     assert!(!accepted.is_empty(), "no submission was answered before its kill");
-    let _process = site.start();
-    site.ready().await;
+    let _process = site.serve().await;
     for (person, id) in &accepted {
         let request = finish(&site, id).await;
         assert_eq!(request["status"], "completed", "{request}");
@@ -90,8 +79,7 @@ async fn survive(target: &Target, store: &str, kills: usize) {
             assert!(told.is_none_or(|(_, result)| step["result"] == **result), "{told:?}: {request}");
         }
     }
-    let audit = site.get("/v1/audit/verify").await.unwrap();
-    assert_eq!(audit["ok"], true, "{audit}");
+    audit_verifies(&site).await;
 }
 
 async fn say(site: &Site, id: &str, step: &str, result: &str) -> Option<(u16, Value)> {

@@ -1,18 +1,15 @@
 //! Rectifications that are killed: every accepted one still completes, with its copies in another database, each row
 //! is counted once, and the audit log verifies.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::{
-    properties::random::Random,
-    support::{
-        environment,
-        site::{Settings, Site},
-        stores::stores,
-        targets::{Target, target_like, targets},
-    },
+use super::{audit_verifies, finished, note, through_kills};
+use crate::support::{
+    site::{Settings, Site},
+    stores::stores,
+    targets::{Target, target_like, targets},
 };
 
 const PLAN: &str = "plan: customer
@@ -66,21 +63,18 @@ fn fill(shop: &Target, crm: &Target) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_accepted_rectification_survives_sigkill() {
-    let kills: usize = environment("RIGHTFUL_KILLS").and_then(|kills| kills.parse().ok()).unwrap_or(6);
     for shop in targets() {
         let crm = target_like(&shop);
         for store in stores().await {
-            survive(&shop, &crm, &store.url, kills).await;
+            survive(&shop, &crm, &store.url).await;
             shop.execute("DROP TABLE notes; DROP TABLE visits; DROP TABLE users");
             crm.execute("DROP TABLE contacts");
         }
     }
 }
 
-async fn survive(shop: &Target, crm: &Target, store: &str, kills: usize) {
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}, {:?} target, store {store}", shop.dialect);
-    let mut random = Random::new(seed);
+async fn survive(shop: &Target, crm: &Target, store: &str) {
+    println!("{:?} target, store {store}", shop.dialect);
     fill(shop, crm);
     let site = Site::new(&Settings {
         store,
@@ -89,10 +83,8 @@ async fn survive(shop: &Target, crm: &Target, store: &str, kills: usize) {
         plan: PLAN,
         worker: "  lease: 1s\n  max_attempts: 1000\n  batch: { min_rows: 10, max_rows: 50, pause: 0 }\n",
     });
-    let mut accepted: BTreeMap<usize, String> = BTreeMap::new();
-    for _ in 0..kills {
-        let process = site.start();
-        site.ready().await;
+    let mut accepted = BTreeMap::new();
+    through_kills(&site, async |random| {
         let user = random.between(1, PEOPLE);
         let body = json!({
             "kind": "rectification", "plan": "customer", "subject": { "user_id": user },
@@ -102,27 +94,16 @@ async fn survive(shop: &Target, crm: &Target, store: &str, kills: usize) {
                 "crm.contacts": { "name": "new" },
             },
         });
-        if let Some(request) = site.submit_body(&body, Some(&format!("key-{user}"))).await {
-            accepted.insert(user, request["id"].as_str().unwrap().to_owned());
-        }
-        tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;
-        drop(process);
-    }
-    assert!(!accepted.is_empty(), "no submission was answered before its kill");
-    let _process = site.start();
-    site.ready().await;
-    for id in accepted.values() {
-        let request = site.finished(id).await;
-        assert_eq!(
-            (&request["status"], &request["outcome"]),
-            (&json!("completed"), &json!("done")),
-            "{request}"
-        );
+        note(&mut accepted, user, site.submit_body(&body, Some(&format!("key-{user}"))).await);
+    })
+    .await;
+    let _process = site.serve().await;
+    for (_, request) in finished(&site, &accepted).await {
+        assert_eq!(request["outcome"], "done", "{request}");
         assert_eq!(request["progress"]["rows_affected"], 1 + 5 + 5 + 1, "{request}");
         assert_eq!(request["progress"]["rows_matched"], 1 + 5 + 5 + 1, "{request}");
     }
-    let audit = site.get("/v1/audit/verify").await.unwrap();
-    assert_eq!(audit["ok"], true, "{audit}");
+    audit_verifies(&site).await;
     let mut wrong = 0;
     for user in 1..=PEOPLE {
         let (email, word) = match accepted.contains_key(&user) {

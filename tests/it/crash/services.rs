@@ -4,15 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::json;
 
-use crate::{
-    properties::random::Random,
-    support::{
-        environment,
-        mailer::{Mailer, TOKEN, Twist},
-        site::{Settings, Site},
-        stores::stores,
-        targets::{Dialect, Target, target},
-    },
+use super::{audit_verifies, finished, note, through_kills};
+use crate::support::{
+    mailer::{Mailer, TOKEN, Twist},
+    site::{Settings, Site},
+    stores::stores,
+    targets::{Dialect, Target, target},
 };
 
 const PLAN: &str = "plan: customer
@@ -57,17 +54,14 @@ fn schema() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_survive_sigkill_and_are_booked_once() {
-    let kills: usize = environment("RIGHTFUL_KILLS").and_then(|kills| kills.parse().ok()).unwrap_or(8);
     for store in stores().await {
         let target = target(Dialect::Sqlite).unwrap();
-        survive(&target, &store.url, kills).await;
+        survive(&target, &store.url).await;
     }
 }
 
-async fn survive(target: &Target, store: &str, kills: usize) {
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}, store {store}");
-    let mut random = Random::new(seed);
+async fn survive(target: &Target, store: &str) {
+    println!("store {store}");
     target.execute(&schema());
     let all: Vec<String> = (1..=PEOPLE).flat_map(contacts).collect();
     let mailer = Mailer::start(&all.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -84,35 +78,23 @@ async fn survive(target: &Target, store: &str, kills: usize) {
         plan: PLAN,
         worker: "  lease: 2s\n  max_attempts: 1000\n  batch: { pause: 0 }\n",
     });
-    let mut accepted: BTreeMap<usize, String> = BTreeMap::new();
-    for _ in 0..kills {
-        let process = site.start();
-        site.ready().await;
+    let mut accepted = BTreeMap::new();
+    through_kills(&site, async |random| {
         let user = 2 * random.between(1, PEOPLE / 2);
-        let key = format!("key-{user}");
-        if let Some(request) = site.submit("customer", json!({ "user_id": user }), Some(&key)).await {
-            accepted.insert(user, request["id"].as_str().unwrap().to_owned());
-        }
-        tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;
-        drop(process);
-    }
-    assert!(!accepted.is_empty(), "no submission was answered before its kill");
-    let _process = site.start();
-    site.ready().await;
-    for id in accepted.values() {
-        let request = site.finished(id).await;
-        assert_eq!(
-            (&request["status"], &request["outcome"]),
-            (&"completed".into(), &"done".into()),
-            "{request}"
-        );
+        let subject = json!({ "user_id": user });
+        let answer = site.submit("customer", subject, Some(&format!("key-{user}"))).await;
+        note(&mut accepted, user, answer);
+    })
+    .await;
+    let _process = site.serve().await;
+    for (_, request) in finished(&site, &accepted).await {
+        assert_eq!(request["outcome"], "done", "{request}");
         let step = &request["steps"][0];
         let counts =
             json!([step["name"], step["rows_matched"], step["rows_affected"], step["rows_remaining"]]);
         assert_eq!(counts, json!(["mailer.contacts", CONTACTS, CONTACTS, 0]), "{request}");
     }
-    let audit = site.get("/v1/audit/verify").await.unwrap();
-    assert_eq!(audit["ok"], true, "{audit}");
+    audit_verifies(&site).await;
     let mut left: Vec<String> =
         (1..=PEOPLE).filter(|user| !accepted.contains_key(user)).flat_map(contacts).collect();
     left.sort_unstable();

@@ -1,32 +1,24 @@
 //! The service is killed while people decide, place holds and end them: nobody is erased without an approval or past a
 //! hold, every approved request ends once its holds have, and whoever listens was told of every end.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{ERASED, PLAN, expect, schema, terminate, untouched};
-use crate::{
-    properties::random::Random,
-    support::{
-        app::eventually,
-        environment,
-        receiver::Receiver,
-        site::{Settings, Site},
-        stores::stores,
-        targets::{Target, targets},
-    },
+use super::{ERASED, PLAN, audit_verifies, expect, schema, terminate, through_kills, untouched};
+use crate::support::{
+    app::eventually,
+    receiver::Receiver,
+    site::{Settings, Site},
+    stores::stores,
+    targets::{Target, targets},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn decisions_and_holds_survive_sigkill() {
-    let kills: usize = environment("RIGHTFUL_KILLS").and_then(|kills| kills.parse().ok()).unwrap_or(8);
     for target in targets().into_iter().take(1) {
         for store in stores().await {
-            survive(&crate::support::targets::target_like(&target), &store.url, kills).await;
+            survive(&crate::support::targets::target_like(&target), &store.url).await;
         }
     }
 }
@@ -93,10 +85,8 @@ impl People {
     }
 }
 
-async fn survive(target: &Target, store: &str, kills: usize) {
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}, {:?} target, store {store}", target.dialect);
-    let mut random = Random::new(seed);
+async fn survive(target: &Target, store: &str) {
+    println!("{:?} target, store {store}", target.dialect);
     target.execute(&schema());
     let before = untouched(target);
     let receiver = Receiver::default();
@@ -105,9 +95,7 @@ async fn survive(target: &Target, store: &str, kills: usize) {
     let mut accepted: BTreeMap<usize, Value> = BTreeMap::new();
     // Somebody whom nobody approves, and who must stay.
     let waiting = ERASED * 2 - 1;
-    for _ in 0..kills {
-        let process = site.start();
-        site.ready().await;
+    through_kills(site, async |random| {
         let user = 2 * random.between(1, ERASED);
         match random.below(3) {
             0 => drop(people.hold(user).await),
@@ -119,12 +107,10 @@ async fn survive(target: &Target, store: &str, kills: usize) {
             accepted.insert(user, request);
         }
         people.submit(waiting).await;
-        tokio::time::sleep(Duration::from_millis(random.below(60) as u64)).await;
-        drop(process);
-    }
+    })
+    .await;
     assert!(!accepted.is_empty(), "no submission was answered before its kill");
-    let process = site.start();
-    site.ready().await;
+    let process = site.serve().await;
     let pending = people.submit(waiting).await.unwrap();
     let first = *accepted.keys().next().unwrap();
     assert!(people.end_holds().await);
@@ -145,8 +131,7 @@ async fn survive(target: &Target, store: &str, kills: usize) {
     let ids: BTreeSet<String> =
         accepted.values().map(|request| request["id"].as_str().unwrap().to_owned()).collect();
     assert!(told(&receiver).is_superset(&ids), "of {first} too");
-    let audit = site.get("/v1/audit/verify").await.unwrap();
-    assert_eq!(audit["ok"], true, "{audit}");
+    audit_verifies(site).await;
     assert_eq!(terminate(process).1, Some(0));
     let erased: Vec<usize> = accepted.keys().copied().collect();
     expect(&before, &untouched(target), &erased);

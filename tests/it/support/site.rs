@@ -76,7 +76,7 @@ impl Site {
     }
 
     /// Starts the service; it may not answer yet.
-    pub fn start(&self) -> Process {
+    fn start(&self) -> Process {
         let mut child = command(self.folder.path(), &["serve"])
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null())
@@ -92,8 +92,15 @@ impl Site {
         Process(child)
     }
 
+    /// Starts the service and waits until it is ready.
+    pub async fn serve(&self) -> Process {
+        let process = self.start();
+        self.ready().await;
+        process
+    }
+
     /// Waits until the service answers that it is ready.
-    pub async fn ready(&self) {
+    async fn ready(&self) {
         let begun = Instant::now();
         while begun.elapsed() < DEADLINE {
             let answer = self.http.get(format!("{}/readyz", self.base)).send().await;
