@@ -112,9 +112,10 @@ pub enum Resolution {
     Found { tuple: Tuple, sharing: Vec<u64> },
     /// No row has the given values.
     NotFound,
-    /// The given identities lead to different rows, or one leads to several, or a value without `ignore_case`
-    /// would find a row in another case.
+    /// The given identities lead to different rows, or one leads to several.
     Ambiguous,
+    /// A value without `ignore_case` would find a row in another case.
+    OtherCase,
     /// There is one row, but its key does not lead back to it alone: it is NULL or empty text, which match nothing, or
     /// reads as the key of another row.
     NoKey,
@@ -145,8 +146,8 @@ pub trait Connector: Send + Sync {
     /// Finds the root row by what was given: positions in [`Root::columns`] and values, scope included.
     async fn resolve(&self, root: &Root, given: &[(usize, Key)]) -> Result<Resolution, ConnectorError>;
 
-    /// Reads the root row again by [`Root::key`] of a tuple that was resolved before; `None` if it is gone.
-    async fn reread(&self, root: &Root, tuple: &Tuple) -> Result<Option<Tuple>, ConnectorError>;
+    /// Reads the root row again by [`Root::key`] of a tuple that was resolved before; `NotFound` if it is gone.
+    async fn reread(&self, root: &Root, tuple: &Tuple) -> Result<Resolution, ConnectorError>;
 
     /// Counts, read-only, in one session, all within `limit`.
     async fn count(&self, counts: &[Count<'_>], limit: Duration) -> Result<Vec<u64>, ConnectorError>;
@@ -250,7 +251,7 @@ pub enum ErrorKind {
     SchemaChanged,
     /// Other rows stand in the way, or the constraint did not say what it minds.
     ConstraintViolation,
-    /// A CHECK constraint refused the value itself.
+    /// A CHECK constraint refused the value itself, or its column cannot hold it.
     CheckViolation,
     /// A new value that the column can never hold.
     InvalidValue,

@@ -31,9 +31,15 @@ pub struct Bucket {
 #[derive(Clone)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
-    prefix: String,
-    /// Where they lie, unless in a bucket.
-    folder: Option<PathBuf>,
+    home: Home,
+}
+
+/// Where they lie.
+#[derive(Clone)]
+enum Home {
+    Folder(PathBuf),
+    /// Below a prefix, which may be empty.
+    Bucket(String),
 }
 
 impl Objects {
@@ -51,8 +57,7 @@ impl Objects {
         let store = LocalFileSystem::new_with_prefix(path).map_err(|error| wrong(error.to_string()))?;
         Ok(Self {
             store: Arc::new(store.with_automatic_cleanup(true).with_fsync(true)),
-            prefix: String::new(),
-            folder: Some(path.to_owned()),
+            home: Home::Folder(path.to_owned()),
         })
     }
 
@@ -69,11 +74,14 @@ impl Objects {
             builder = builder.with_access_key_id(id).with_secret_access_key(secret);
         }
         let store = builder.build().map_err(|_| "the bucket's settings do not fit each other".to_owned())?;
-        Ok(Self { store: Arc::new(store), prefix: bucket.prefix, folder: None })
+        Ok(Self { store: Arc::new(store), home: Home::Bucket(bucket.prefix) })
     }
 
     fn place(&self, name: &str) -> Place {
-        Place::from(format!("{}/{name}", self.prefix))
+        match &self.home {
+            Home::Folder(_) => Place::from(name),
+            Home::Bucket(prefix) => Place::from(format!("{prefix}/{name}")),
+        }
     }
 
     /// # Errors
@@ -115,7 +123,7 @@ impl Objects {
     /// # Errors
     /// `Unavailable` when something may be left.
     pub async fn remove_all(&self, folder: &str) -> Result<(), ConnectorError> {
-        if let Some(root) = self.folder.clone() {
+        if let Home::Folder(root) = self.home.clone() {
             let path = root.join(folder);
             return match tokio::task::spawn_blocking(move || remove_folder(&root, &path)).await {
                 Ok(Ok(())) => Ok(()),

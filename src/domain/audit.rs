@@ -40,6 +40,7 @@ pub enum EventName {
     HoldExpired,
     PlanRegistered,
     SubjectResolved,
+    SubjectChanged,
     StepStarted,
     StepBatch,
     StepCompleted,
@@ -53,7 +54,7 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -75,6 +76,7 @@ impl EventName {
         Self::HoldExpired,
         Self::PlanRegistered,
         Self::SubjectResolved,
+        Self::SubjectChanged,
         Self::StepStarted,
         Self::StepBatch,
         Self::StepCompleted,
@@ -111,6 +113,7 @@ impl EventName {
             Self::HoldExpired => "hold.expired",
             Self::PlanRegistered => "plan.registered",
             Self::SubjectResolved => "subject.resolved",
+            Self::SubjectChanged => "subject.changed",
             Self::StepStarted => "step.started",
             Self::StepBatch => "step.batch",
             Self::StepCompleted => "step.completed",

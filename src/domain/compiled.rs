@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     call::{CallTemplate, NewFields},
+    key::{Key, Tuple},
     plan::{About, CodeStep, ManualStep},
     rectification::Rectification,
     schema::Family,
@@ -62,6 +63,20 @@ pub struct Root {
     /// Sets of positions in `columns` that some `match` reads, that are not unique and not declared `shared`:
     /// when another root row has the same values, the request is `subject_ambiguous`.
     pub must_be_unshared: Vec<Vec<usize>>,
+}
+
+impl Root {
+    /// A root tuple that holds only what was given: positions in `columns` and values.
+    #[must_use]
+    pub fn named(&self, given: &[(usize, Key)]) -> Tuple {
+        let mut tuple: Tuple = vec![None; self.columns.len()];
+        for (position, key) in given {
+            if let Some(slot) = tuple.get_mut(*position) {
+                *slot = Some(key.clone());
+            }
+        }
+        tuple
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

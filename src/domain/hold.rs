@@ -135,7 +135,7 @@ impl Hold {
     }
 
     /// The event that commits with a new hold. `subject_found`: whether the person's row was there; `None` when its
-    /// database could not be asked.
+    /// database could not be asked, or did not say which row it is.
     #[must_use]
     pub fn placed(&self, subject_ref: Option<String>, subject_found: Option<bool>) -> NewEvent {
         let details = json!({

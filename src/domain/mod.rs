@@ -10,6 +10,7 @@ pub mod document;
 pub mod draft;
 pub mod hold;
 pub mod key;
+pub mod number;
 pub mod package;
 pub mod plan;
 pub mod rectification;

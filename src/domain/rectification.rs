@@ -13,8 +13,10 @@ use super::compiled::{KeyColumn, TableName};
 
 mod arrays;
 mod bind;
+mod identities;
 mod narrow;
 mod resources;
+mod sqlite;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -22,6 +24,8 @@ mod types;
 mod values;
 
 pub use bind::{ChangesFault, bind};
+pub use identities::{Identities, lasting_refs, renamed_columns};
+pub use sqlite::reads_as_number;
 
 /// The database that a column lies in, as far as it decides what a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +50,9 @@ pub struct Rectification {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Correctable {
     pub column: KeyColumn,
+    /// As [`Column::base_type`](super::schema::Column::base_type).
+    #[serde(default)]
+    pub base_type: Option<String>,
     /// In characters, for text of limited length.
     pub max_length: Option<u32>,
     /// Under `rectify` in the plan; otherwise it is only carried along.
@@ -60,6 +67,14 @@ pub struct Correctable {
     /// Of a request's step. A compiled plan lies open in the store, so it is never written there.
     #[serde(skip)]
     pub value: Option<NewValue>,
+}
+
+impl Correctable {
+    /// The type that decides what a value may be.
+    #[must_use]
+    pub fn base_type(&self) -> &str {
+        self.base_type.as_deref().unwrap_or(&self.column.type_name)
+    }
 }
 
 /// Why a column cannot be changed.

@@ -120,12 +120,22 @@ pub struct Column {
     pub name: String,
     /// As the catalog writes it and a cast understands it: `character varying(20)`, `bigint unsigned`.
     pub type_name: String,
+    /// What a domain is a domain of, with its lengths; of an array of a domain, an array of that. `None` for other types.
+    pub base_type: Option<String>,
     pub family: Family,
     pub nullable: bool,
     /// In characters, for text of limited length.
     pub max_length: Option<u32>,
     /// GENERATED ALWAYS AS (…) or identity ALWAYS: cannot be written.
     pub generated: bool,
+}
+
+impl Column {
+    /// The type that decides what a value means.
+    #[must_use]
+    pub fn base_type(&self) -> &str {
+        self.base_type.as_deref().unwrap_or(&self.type_name)
+    }
 }
 
 /// What kind of value a type holds. Two sides of a `match` must be of the same family.

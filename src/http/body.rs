@@ -10,6 +10,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 use super::problem::{FieldError, Problem};
+use crate::domain::number::is_same_number;
 
 /// JSON in which no object names a member twice: which of the two was meant nobody can know.
 pub struct Strict(pub Value);
@@ -308,6 +309,8 @@ fn is_precise(number: &[u8]) -> bool {
     let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     digits.trim_start_matches('0').len() <= f64::DIGITS as usize
+        // As a double is written that is no nearer to another one.
+        || text.parse::<f64>().is_ok_and(|read| read.is_finite() && is_same_number(&format!("{read:e}"), text))
 }
 
 /// JSON pointer to a member of the body (RFC 6901).
@@ -334,6 +337,7 @@ mod tests {
     fn a_number_is_read_as_it_is_written_or_refused() {
         for body in [
             r#"{"a":[1,-2,0.1,18446744073709551615,1e3,123456789012345,0.000000000123456789012345]}"#,
+            "[0.30000000000000004,1000000000000000.0,1.7976931348623157e+308]",
             r#"{"a":"0.10000000000000000001","b":"\\","c":"\"100000000000000000001"}"#,
         ] {
             assert!(Strict::parse(body.as_bytes()).is_ok(), "{body}");

@@ -74,8 +74,8 @@ pub struct HoldBody {
 pub struct PlacedHoldBody {
     #[serde(flatten)]
     hold: HoldBody,
-    /// Whether the person's row was there; null when its database could not be asked. A hold on nobody keeps whoever is
-    /// found by these identities later.
+    /// Whether the person's row was there; null when its database could not be asked, or when the identities lead to
+    /// several rows. A hold on nobody keeps whoever is found by these identities later.
     subject_found: Option<bool>,
 }
 

@@ -11,14 +11,14 @@ use super::{
     Service,
     actions::finish,
     error::ServiceError,
-    intake::{given_refs, registered, seal},
+    intake::{registered, seal},
     readings::{Reader, open},
 };
 use crate::{
     connectors::Resolution,
     domain::{
         audit::ChainHead,
-        compile::subject::{SubjectCode, SubjectError, SubjectFault, check_subject, subject_refs},
+        compile::subject::{SubjectCode, SubjectError, SubjectFault, check_subject, refs_of_any_plan},
         compiled::CompiledPlan,
         hold::{Ground, Hold, HoldConfidential, Scope, table_of},
         request::{Request, Subject},
@@ -54,7 +54,7 @@ pub struct HoldReading {
 /// A hold that was just placed.
 pub struct Placed {
     pub reading: HoldReading,
-    /// Whether the person's row was there; `None` when its database could not be asked.
+    /// Whether the person's row was there; `None` when its database could not be asked, or did not say which row it is.
     pub subject_found: Option<bool>,
 }
 
@@ -103,11 +103,11 @@ async fn known_refs(
     subject: &Subject,
 ) -> Result<(Vec<(String, String)>, Option<bool>), ServiceError> {
     let given = check_subject(plan, subject)?;
-    let mut refs = given_refs(service, plan, subject)?;
+    let mut refs = refs_of_any_plan(plan, &service.vault, &plan.root.named(&given));
     let Some(connector) = service.connectors.get(&plan.root.connection) else { return Ok((refs, None)) };
     let found = match tokio::time::timeout(RESOLUTION, connector.resolve(&plan.root, &given)).await {
         Ok(Ok(Resolution::Found { tuple, .. })) => {
-            for found in subject_refs(plan, &service.vault, &tuple) {
+            for found in refs_of_any_plan(plan, &service.vault, &tuple) {
                 if !refs.contains(&found) {
                     refs.push(found);
                 }
@@ -116,8 +116,10 @@ async fn known_refs(
         }
         Ok(Ok(Resolution::NoKey)) => Some(true),
         Ok(Ok(Resolution::NotFound)) => Some(false),
+        // It keeps whoever is known by one of them.
+        Ok(Ok(Resolution::Ambiguous)) => None,
         // It would keep nobody, and whoever placed it would think that it does.
-        Ok(Ok(Resolution::Ambiguous)) => return Err(ambiguous().into()),
+        Ok(Ok(Resolution::OtherCase)) => return Err(other_case().into()),
         Ok(Err(error)) => {
             tracing::warn!(plan = %plan.name, %error, "a hold knows its person by what was given alone");
             None
@@ -131,9 +133,8 @@ async fn known_refs(
     Ok((refs, found))
 }
 
-fn ambiguous() -> SubjectFault {
-    let detail = "the given identities do not lead to exactly one row, or one is written in another case than there: \
-                  give them as they are stored, or another identity";
+fn other_case() -> SubjectFault {
+    let detail = "an identity is stored in another case: give it as it is stored, since the plan does not ignore the case";
     let error = SubjectError { pointer: "/subject".to_owned(), detail: detail.to_owned() };
     SubjectFault { code: SubjectCode::InvalidIdentity, errors: vec![error] }
 }

@@ -17,8 +17,8 @@ use crate::{
         audit::{ChainHead, EventName},
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Step},
-        key::{Key, Tuple},
         rectification::Changes,
+        rectification::lasting_refs,
         request::{
             Answering, Confidential, ExportOptions, IdentityCheck, Kind, Request, State, StepState, Subject,
         },
@@ -89,6 +89,7 @@ pub async fn submit(
         return Err(ServiceError::NothingToExport);
     }
     let places = confidential.places(&service.vault, &refs);
+    let refs = known_refs(service, plan, &steps, &submission.subject)?;
     let mut request = new_request(service, reader, plan, &steps, &submission)?;
     let secrets = seal(service, &confidential)?;
     let details =
@@ -135,14 +136,22 @@ pub fn given_refs(
     plan: &CompiledPlan,
     subject: &Subject,
 ) -> Result<Vec<(String, String)>, ServiceError> {
-    let given: Vec<(usize, Key)> = check_subject(plan, subject)?;
-    let mut tuple: Tuple = vec![None; plan.root.columns.len()];
-    for (position, key) in given {
-        if let Some(slot) = tuple.get_mut(position) {
-            *slot = Some(key);
-        }
-    }
-    Ok(subject_refs(plan, &service.vault, &tuple))
+    let given = plan.root.named(&check_subject(plan, subject)?);
+    Ok(subject_refs(plan, &service.vault, &given))
+}
+
+/// What a request is known by from the start.
+///
+/// # Errors
+/// As [`given_refs`].
+pub(super) fn known_refs(
+    service: &Service,
+    plan: &CompiledPlan,
+    steps: &[Step],
+    subject: &Subject,
+) -> Result<Vec<(String, String)>, ServiceError> {
+    let given = plan.root.named(&check_subject(plan, subject)?);
+    Ok(lasting_refs(plan, &service.vault, steps, &given))
 }
 
 /// The request that this principal made with this key before.

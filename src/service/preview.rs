@@ -134,12 +134,7 @@ async fn resolve(
     warnings: &mut Vec<String>,
 ) -> Result<Tuple, PreviewError> {
     let connection = &plan.root.connection;
-    let mut given_only: Tuple = vec![None; plan.root.columns.len()];
-    for (position, key) in given {
-        if let Some(slot) = given_only.get_mut(*position) {
-            *slot = Some(key.clone());
-        }
-    }
+    let given_only = plan.root.named(given);
     match connector(connectors, connection)?.resolve(&plan.root, given).await.map_err(fault(connection))? {
         Resolution::Found { tuple, sharing } => {
             for (columns, others) in plan.root.must_be_unshared.iter().zip(sharing) {
@@ -170,7 +165,7 @@ async fn resolve(
             );
             Ok(vec![None; plan.root.columns.len()])
         }
-        Resolution::Ambiguous => {
+        Resolution::Ambiguous | Resolution::OtherCase => {
             warnings.push(
                 "the identities lead to several rows, or to one in another case: a request would fail with \
                  subject_ambiguous"

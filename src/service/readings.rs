@@ -113,7 +113,8 @@ pub async fn refresh(
         _ => service.store.request(known.request.id).await?.ok_or(ServiceError::NotFound)?,
     };
     let same_plan = known.request.plan_version == request.plan_version;
-    let refs = match same_plan && known.request.resolved == request.resolved {
+    let same_attempt = known.request.resolved == request.resolved && known.request.epoch == request.epoch;
+    let refs = match same_plan && same_attempt {
         true => known.refs,
         false => service.store.refs(request.id).await?,
     };

@@ -12,6 +12,7 @@ use super::{
     rows::{from_text, utc, uuid},
     schema::{hold_refs, holds, request_refs, requests},
     submission::NewSecrets,
+    tx::sorted,
 };
 use crate::domain::{
     audit::{ChainHead, NewEvent},
@@ -177,23 +178,44 @@ impl Tx {
         Ok(())
     }
 
-    /// Has every hold that knows the person by one of these pseudonyms know all of them: an identity that changes must
-    /// not lead around a hold.
+    /// Has every hold that knows the person by one of these pseudonyms know the new ones as well: an identity that
+    /// changes must not lead around a hold.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn widen_holds(&mut self, refs: &[(String, String)]) -> Result<(), StoreError> {
+    pub async fn widen_holds(
+        &mut self,
+        refs: &[(String, String)],
+        new: &[(String, String)],
+    ) -> Result<(), StoreError> {
         let conn = self.conn().await?;
         exclude_placements(conn).await?;
-        let pseudonyms: Vec<&str> = refs.iter().map(|(_, pseudonym)| pseudonym.as_str()).collect();
         let known = hold_refs::table
-            .filter(hold_refs::pseudonym.eq_any(pseudonyms))
+            .filter(hold_refs::pseudonym.eq_any(sorted(refs)))
             .select(hold_refs::hold_id)
             .distinct();
         let ids: Vec<String> = shared!(conn, |c| known.load(c).await)?;
         for id in &ids {
-            put_hold_refs(conn, id, refs).await?;
+            put_hold_refs(conn, id, new).await?;
         }
+        Ok(())
+    }
+
+    /// Has the holds that know a person by the new pseudonyms forget the old ones, which may be somebody else's soon.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn narrow_holds(
+        &mut self,
+        old: &[(String, String)],
+        new: &[(String, String)],
+    ) -> Result<(), StoreError> {
+        let conn = self.conn().await?;
+        let known = hold_refs::table.filter(hold_refs::pseudonym.eq_any(sorted(new)));
+        let ids: Vec<String> = shared!(conn, |c| known.select(hold_refs::hold_id).distinct().load(c).await)?;
+        let given_up = hold_refs::table
+            .filter(hold_refs::hold_id.eq_any(ids).and(hold_refs::pseudonym.eq_any(sorted(old))));
+        shared!(conn, |c| diesel::delete(given_up).execute(c).await)?;
         Ok(())
     }
 

@@ -28,6 +28,7 @@ mod statements;
 mod submission;
 mod tx;
 mod tx_keys;
+mod tx_person;
 
 use std::sync::Arc;
 

@@ -151,26 +151,27 @@ impl Store {
         Ok(!found.is_empty())
     }
 
-    /// Rectifications that ended since and that were of one of these refs, in the order in which they ended.
+    /// The last rectification of this person that changed anything, where it ended half-way.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn rectified_since(
+    pub async fn half_done_rectification(
         &self,
-        since: DateTime<Utc>,
         refs: &[(String, String)],
-    ) -> Result<Vec<Uuid>, StoreError> {
+    ) -> Result<Option<Uuid>, StoreError> {
         let pseudonyms: Vec<&str> = refs.iter().map(|(_, pseudonym)| pseudonym.as_str()).collect();
         let known = request_refs::table
             .filter(request_refs::pseudonym.eq_any(pseudonyms))
             .select(request_refs::request_id);
-        let ended = requests::table
-            .filter(requests::id.eq_any(known).and(requests::finished_at.ge(since.naive_utc())))
-            .filter(requests::kind.eq(Kind::Rectification.as_str()))
-            .order((requests::finished_at, requests::id))
-            .select(requests::id);
-        let ids: Vec<String> = read!(self, |c| ended.load(c).await);
-        ids.iter().map(|id| uuid(id)).collect()
+        let effective = [Outcome::Partial, Outcome::Done, Outcome::DoneWithExceptions].map(Outcome::as_str);
+        let last = requests::table
+            .filter(requests::id.eq_any(known).and(requests::kind.eq(Kind::Rectification.as_str())))
+            .filter(requests::finished_at.is_not_null().and(requests::outcome.eq_any(effective)))
+            .order((requests::finished_at.desc(), requests::id.desc()))
+            .select((requests::id, requests::outcome));
+        let last: Option<(String, Option<String>)> = read!(self, |c| last.first(c).await.optional());
+        let is_partial = |outcome: Option<&str>| outcome == Some(Outcome::Partial.as_str());
+        last.filter(|(_, outcome)| is_partial(outcome.as_deref())).map(|(id, _)| uuid(&id)).transpose()
     }
 
     /// One request with what is sealed with it and its refs, in one round trip.

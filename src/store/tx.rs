@@ -9,22 +9,21 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError, Writers,
-    claim::NOT_CLAIMABLE,
-    conn::{Conn, on, shared},
+    conn::{Conn, shared},
     group_commit::Member,
     holds::{exclude_placements, hold_on},
     outbox::Announcement,
     pool::Held,
     prepared::Prepared,
     rows::{RequestRow, StateRow},
-    schema::{request_refs, requests, subject_locks},
+    schema::requests,
     statements::{chain, insert_events, lock, open, put_refs, release, save, unlock},
     tx_keys::{delete_keys, put_keys},
 };
 use crate::domain::{
     audit::{ChainHead, NewEvent},
     clock::Clock,
-    request::{NEVER, Places, Request},
+    request::{Places, Request},
 };
 
 /// A write transaction. Dropping it, also by cancelling the future that owns it, takes back what it did.
@@ -274,96 +273,6 @@ impl Tx {
             announcement.write(conn)
         )?;
         Ok(saved)
-    }
-
-    /// Records pseudonyms that became known.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn add_refs(&mut self, id: Uuid, refs: &[(String, String)]) -> Result<(), StoreError> {
-        put_refs(self.conn().await?, &id.to_string(), refs).await
-    }
-
-    /// Forgets what is known of the person, with the locks and the place among the open requests that hang on it.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn forget_refs(&mut self, id: Uuid) -> Result<(), StoreError> {
-        let id = id.to_string();
-        let conn = &*self.conn().await?;
-        let known = request_refs::table.filter(request_refs::request_id.eq(&id));
-        let forget = async { Ok(shared!(conn, |c| diesel::delete(known).execute(c).await)?) };
-        try_join!(forget, release(conn, &id))?;
-        Ok(())
-    }
-
-    /// Takes the locks of a request's person: whether all of them were free, else the transaction must be rolled back;
-    /// and an active hold that covers the request.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn take_locks(
-        &mut self,
-        request: &Request,
-        refs: &[(String, String)],
-    ) -> Result<(bool, Option<Uuid>), StoreError> {
-        let id = request.id.to_string();
-        // The same order everywhere: two requests with the same two refs must not wait for each other.
-        let ordered = sorted(refs);
-        let clock = self.clock;
-        let conn = &*self.conn().await?;
-        exclude_placements(conn).await?;
-        let hold = hold_on(conn, clock, request, &ordered).await?;
-        let taken = lock(conn, &id, &ordered).await?;
-        Ok((self.has_turn(request, taken, &ordered).await?, hold))
-    }
-
-    /// Gives back the person's locks alone: the request waits, and others of this person may run.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn give_back_locks(&mut self, id: Uuid) -> Result<(), StoreError> {
-        unlock(self.conn().await?, &id.to_string()).await
-    }
-
-    /// The requests of a person run in the order in which they were submitted. One that holds the locks already goes
-    /// on; one that has just taken all of them does when no older one is due, which may not have looked for its person
-    /// yet.
-    async fn has_turn(
-        &mut self,
-        request: &Request,
-        taken: usize,
-        pseudonyms: &[&str],
-    ) -> Result<bool, StoreError> {
-        let id = request.id.to_string();
-        if taken < pseudonyms.len() {
-            return self.holds(&id, pseudonyms).await;
-        }
-        let of_person = request_refs::table
-            .filter(request_refs::pseudonym.eq_any(pseudonyms).and(request_refs::request_id.lt(&id)))
-            .select(request_refs::request_id);
-        let due = requests::table
-            .filter(requests::id.eq_any(of_person).and(requests::finished_at.is_null()))
-            .filter(requests::status.ne_all(NOT_CLAIMABLE).and(requests::run_at.lt(NEVER.naive_utc())))
-            .count();
-        let due: i64 = on!(self.conn().await?, |c| due.get_result(c).await)?;
-        Ok(due == 0)
-    }
-
-    async fn holds(&mut self, id: &str, pseudonyms: &[&str]) -> Result<bool, StoreError> {
-        let own = subject_locks::table
-            .filter(subject_locks::request_id.eq(id).and(subject_locks::pseudonym.eq_any(pseudonyms)))
-            .count();
-        let held: i64 = on!(self.conn().await?, |c| own.get_result(c).await)?;
-        Ok(usize::try_from(held).is_ok_and(|held| held == pseudonyms.len()))
-    }
-
-    /// Gives back the person's locks and the place among the open requests.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn release(&mut self, id: Uuid) -> Result<(), StoreError> {
-        release(self.conn().await?, &id.to_string()).await
     }
 }
 

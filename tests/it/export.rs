@@ -23,7 +23,7 @@ use crate::support::{
 const SCHEMA: &str = "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL, secret_token VARCHAR(20));
     CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER, total VARCHAR(20), internal VARCHAR(20));
     CREATE TABLE items (id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL);
-    CREATE TABLE messages (id INTEGER PRIMARY KEY, sender INTEGER, recipient INTEGER, kind VARCHAR(10));
+    CREATE TABLE messages (id INTEGER PRIMARY KEY, sender INTEGER, recipient INTEGER, kind VARCHAR(200));
     CREATE TABLE comments (id INTEGER PRIMARY KEY, user_id INTEGER, parent_id INTEGER);
     CREATE TABLE audits (id INTEGER PRIMARY KEY, user_id INTEGER);
     INSERT INTO users VALUES (1, 'jane@example.com', 'hush'), (2, 'joe@example.com', 'hush');

@@ -41,6 +41,7 @@ fn plan() -> CompiledPlan {
     let email = Column {
         name: "email".to_owned(),
         type_name: "text".to_owned(),
+        base_type: None,
         family: Family::Text,
         nullable: false,
         max_length: None,

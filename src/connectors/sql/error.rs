@@ -60,6 +60,7 @@ const SLOW: Sorted = (ErrorKind::StatementTimeout, "the statement took longer th
 const CHANGED: Sorted = (ErrorKind::SchemaChanged, "a table, column, type or right is not what it was");
 const CONSTRAINT: Sorted = (ErrorKind::ConstraintViolation, "a constraint refused it");
 const CHECK: Sorted = (ErrorKind::CheckViolation, "a CHECK constraint refused it");
+const UNFIT: Sorted = (ErrorKind::CheckViolation, "a value does not fit its column");
 const OTHER: Sorted = (ErrorKind::Internal, "the database refused the statement");
 
 /// PostgreSQL documentation, appendix A.
@@ -76,6 +77,8 @@ fn postgres(state: Option<&str>) -> Option<Sorted> {
         _ if state.starts_with("42") => CHANGED,
         "23514" => CHECK,
         _ if state.starts_with("23") => CONSTRAINT,
+        // Data exceptions, and values beyond the limits of an index.
+        _ if state.starts_with("22") || state.starts_with("54") => UNFIT,
         _ if state.starts_with("08") || state.starts_with("28") || state.starts_with("3D") => LOST,
         _ => OTHER,
     })
@@ -84,7 +87,7 @@ fn postgres(state: Option<&str>) -> Option<Sorted> {
 /// diesel hides MySQL's error number; its texts are fixed per message and begin alike in every version. The server
 /// is asked to speak English (`lc_messages`).
 fn mysql(message: &str) -> Option<Sorted> {
-    const TEXTS: [(&str, Sorted); 26] = [
+    const TEXTS: [(&str, Sorted); 27] = [
         ("Lock wait timeout exceeded", LOCKED),
         ("Statement aborted because lock(s) could not be acquired", LOCKED),
         ("Deadlock found", CONFLICT),
@@ -103,12 +106,13 @@ fn mysql(message: &str) -> Option<Sorted> {
         ("Duplicate entry", CONSTRAINT),
         ("cannot be null", CONSTRAINT),
         ("doesn't have a default value", CONSTRAINT),
-        ("Data too long", CONSTRAINT),
+        ("Data too long", UNFIT),
         ("CONSTRAINT", CHECK),
         ("Check constraint", CHECK),
-        ("Out of range value", CONSTRAINT),
-        ("Incorrect ", CONSTRAINT),
-        ("Data truncated", CONSTRAINT),
+        ("Out of range value", UNFIT),
+        ("Incorrect ", UNFIT),
+        ("Data truncated", UNFIT),
+        ("Cannot get geometry object", UNFIT),
         ("Input/output error", LOST),
         ("connection closed", LOST),
     ];
@@ -128,7 +132,7 @@ fn sqlite(message: &str) -> Option<Sorted> {
         ("CHECK constraint failed", CHECK),
         ("constraint failed", CONSTRAINT),
         // Into a column of a STRICT table.
-        ("cannot store", CONSTRAINT),
+        ("cannot store", UNFIT),
         ("unable to open database file", LOST),
         ("disk I/O error", LOST),
         ("attempt to write a readonly database", CHANGED),

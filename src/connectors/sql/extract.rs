@@ -1,5 +1,6 @@
 //! Rows as a package hands them out: each value keeps what its type means.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::StreamExt;
 
 use super::{
@@ -112,6 +113,8 @@ fn chosen<'a>(
 /// How a column is selected as text, and what that text means.
 struct Reader {
     shown: Shown,
+    /// Elements that JSON has types for.
+    is_plain_array: bool,
     family: Family,
     form: Form,
     dialect: Dialect,
@@ -125,6 +128,8 @@ enum Form {
     /// number.
     Written,
     Double,
+    /// Selected as a decimal: the database would write it as the server's country does.
+    Money,
     /// Read as a double, and shown with the digits that a single has.
     Single,
     Boolean,
@@ -137,7 +142,7 @@ enum Form {
     Instant,
     /// PostgreSQL arrays, selected as JSON.
     Array,
-    /// PostgreSQL's `bytea[]`: its elements as base64.
+    /// PostgreSQL's `bytea[]`: selected as JSON with hex in it.
     BinaryArray,
     /// MySQL's `bit`.
     Bits,
@@ -152,21 +157,26 @@ impl Reader {
             Dialect::Postgres => postgres_form(column),
             Dialect::MySql => mysql_form(column),
         };
-        Self { shown: shown(column), family: column.family, form, dialect }
+        Self {
+            shown: shown(column),
+            is_plain_array: is_plain_array(column.base_type()),
+            family: column.family,
+            form,
+            dialect,
+        }
     }
 
     fn cell(&self, expr: &str) -> String {
         match (self.dialect, self.form) {
             (Dialect::Postgres, Form::Binary) => format!("encode({expr}, 'hex')"),
             (Dialect::Postgres, Form::Boolean) => format!("({expr})::int::text"),
-            (Dialect::Postgres, Form::Array) if is_plain_array(&self.shown.type_name) => {
+            (Dialect::Postgres, Form::Array) if self.is_plain_array => {
                 format!("to_json({expr})::text")
             }
             (Dialect::Postgres, Form::Array) => format!("to_json(({expr})::text[])::text"),
-            (Dialect::Postgres, Form::BinaryArray) => format!(
-                "CASE WHEN {expr} IS NOT NULL THEN (SELECT coalesce(json_agg(translate(encode(rightful_e, 'base64'), \
-                 E'\\n', '')), '[]')::text FROM unnest({expr}) rightful_e) END"
-            ),
+            // The session writes binary as hex.
+            (Dialect::Postgres, Form::BinaryArray) => format!("to_json(({expr})::bytea[]::text[])::text"),
+            (Dialect::Postgres, Form::Money) => format!("({expr})::numeric::text"),
             (Dialect::Postgres, _) => format!("({expr})::text"),
             (Dialect::MySql, Form::Binary) => format!("HEX({expr})"),
             (Dialect::MySql, Form::Text | Form::Json) => format!("CONVERT({expr} USING utf8mb4)"),
@@ -184,13 +194,14 @@ impl Reader {
 
     fn value(&self, cell: String) -> Result<Value, ConnectorError> {
         Ok(match self.form {
-            Form::Text | Form::Written => Value::Text(cell),
+            Form::Text | Form::Written | Form::Money => Value::Text(cell),
             Form::Integer | Form::Bits => integer(&cell)?,
             Form::Double => double(cell.parse().map_err(|_| unreadable())?),
             Form::Single => single(cell.parse().map_err(|_| unreadable())?),
             Form::Boolean => Value::Bool(cell == "1"),
             Form::Binary => Value::Bytes(unhex(&cell)?),
-            Form::Json | Form::Array | Form::BinaryArray => Value::json(cell),
+            Form::Json | Form::Array => Value::json(cell),
+            Form::BinaryArray => Value::json(base64_of_hex(&cell)?),
             Form::Local => Value::Text(with_t(cell)),
             Form::Instant => Value::Text(instant(cell)),
             Form::Tagged => self.tagged(&cell)?,
@@ -213,13 +224,32 @@ impl Reader {
     }
 }
 
+/// An array in JSON whose texts are hex, of any number of dimensions, with base64 in their place.
+fn base64_of_hex(array: &str) -> Result<String, ConnectorError> {
+    fn turned(value: serde_json::Value) -> Result<serde_json::Value, ConnectorError> {
+        Ok(match value {
+            serde_json::Value::String(text) => {
+                let bytes = unhex(text.strip_prefix("\\x").ok_or_else(unreadable)?)?;
+                serde_json::Value::String(STANDARD.encode(bytes))
+            }
+            serde_json::Value::Array(items) => {
+                serde_json::Value::Array(items.into_iter().map(turned).collect::<Result<_, _>>()?)
+            }
+            other => other,
+        })
+    }
+    let array = serde_json::from_str(array).map_err(|_| unreadable())?;
+    Ok(turned(array)?.to_string())
+}
+
 fn postgres_form(column: &Column) -> Form {
-    let bare = bare_type(&column.type_name);
+    let bare = bare_type(column.base_type());
     match column.family {
         Family::Integer => Form::Integer,
         Family::Number => match bare.as_str() {
             "double precision" => Form::Double,
             "real" => Form::Single,
+            "money" => Form::Money,
             _ => Form::Written,
         },
         Family::Boolean => Form::Boolean,

@@ -137,7 +137,7 @@ impl Connector for SqlConnector {
         resolve::resolve(&mut session, &facts, root, given).await
     }
 
-    async fn reread(&self, root: &Root, tuple: &Tuple) -> Result<Option<Tuple>, ConnectorError> {
+    async fn reread(&self, root: &Root, tuple: &Tuple) -> Result<Resolution, ConnectorError> {
         let (mut session, facts) = self.reading(READING).await?;
         resolve::reread(&mut session, &facts, root, tuple).await
     }

@@ -37,7 +37,16 @@ pub(super) fn assignments(context: Context<'_>, rectification: &Rectification) -
     let parts = rectification.corrections().map(|(correctable, value)| {
         let column = &correctable.column;
         let name = context.dialect.quote(&column.name);
-        written(context.dialect, column, value).within(&format!("{name} = "), "")
+        match value {
+            // In the reference system that the row has.
+            NewValue::Text(text) if context.dialect == Dialect::MySql && is_spatial(column) => {
+                Fragment::bound(Bind::Text(Some(text.clone()))).within(
+                    &format!("{name} = ST_GeomFromText("),
+                    &format!(", COALESCE(ST_SRID({name}), 0))"),
+                )
+            }
+            _ => written(context.dialect, column, value).within(&format!("{name} = "), ""),
+        }
     });
     Fragment::join(parts, ", ")
 }
@@ -152,6 +161,11 @@ fn kept_by_postgres(column: &KeyColumn, value: &NewValue) -> Fragment {
     }
 }
 
+/// `decimal(10,2) unsigned` as a cast takes it.
+fn plain_decimal(name: &str) -> String {
+    name.to_ascii_uppercase().replace(" UNSIGNED", "").replace(" ZEROFILL", "")
+}
+
 /// Column and value, so that `<=>` between them means the very same value.
 fn mysql_sides(expr: &str, column: &KeyColumn, value: &NewValue) -> (String, Fragment) {
     let plain = |right: Fragment| (expr.to_owned(), right);
@@ -168,8 +182,11 @@ fn mysql_sides(expr: &str, column: &KeyColumn, value: &NewValue) -> (String, Fra
             (bytes, bound.within("CAST(CONVERT(JSON_EXTRACT(", ", '$') USING utf8mb4) AS BINARY)"))
         }
         family if mysql_text(family) => (bytes, cast("BINARY")),
-        Family::Number if name.starts_with("decimal") => {
-            plain(cast(&name.to_ascii_uppercase().replace(" UNSIGNED", "").replace(" ZEROFILL", "")))
+        Family::Number if name.starts_with("decimal") => plain(cast(&plain_decimal(name))),
+        // A float that shows so many digits, and holds what comes near to them.
+        Family::Number if name.contains('(') => {
+            let decimal = plain_decimal(&name.replace("float", "decimal").replace("double", "decimal"));
+            (format!("CAST({expr} AS {decimal})"), cast(&decimal))
         }
         // What a float keeps of it, as a double: a float is one when it is compared.
         Family::Number if name.starts_with("float") => {

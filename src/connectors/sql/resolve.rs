@@ -37,7 +37,7 @@ pub(super) async fn resolve(
                 if could_be_another_case(root, identity) {
                     let loose = condition_in_any_case(context, root, given, identity)?;
                     if !select(session, root, loose).await?.is_empty() {
-                        return Ok(Resolution::Ambiguous);
+                        return Ok(Resolution::OtherCase);
                     }
                 }
                 if !root.scope.is_empty() {
@@ -198,10 +198,14 @@ pub(super) async fn reread(
     facts: &Facts,
     root: &Root,
     tuple: &Tuple,
-) -> Result<Option<Tuple>, ConnectorError> {
+) -> Result<Resolution, ConnectorError> {
     let keys = Keys::default();
     let context = Context::new(session.dialect(), facts, &keys);
-    Ok(select(session, root, by_key(context, root, tuple)?).await?.into_iter().next())
+    let Some(tuple) = select(session, root, by_key(context, root, tuple)?).await?.into_iter().next() else {
+        return Ok(Resolution::NotFound);
+    };
+    let sharing = sharing(session, facts, root, &tuple).await?;
+    Ok(Resolution::Found { tuple, sharing })
 }
 
 /// The rows that the key of the tuple finds.

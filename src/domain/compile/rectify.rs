@@ -155,6 +155,7 @@ fn system(table: &Table) -> System {
 fn correctable(model: &Model<'_>, entry: &Resolved<'_>, column: &Column) -> Correctable {
     Correctable {
         column: key_column(column),
+        base_type: column.base_type.clone(),
         max_length: column.max_length,
         listed: is_listed(entry, column),
         fixed: fixed(model, entry, column),

@@ -73,6 +73,7 @@ fn column(name: &str) -> Column {
     Column {
         name: name.to_owned(),
         type_name: String::new(),
+        base_type: None,
         family: Family::Any,
         nullable: false,
         max_length: None,

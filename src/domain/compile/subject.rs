@@ -128,25 +128,45 @@ fn key(value: &Value, column: &KeyColumn, is_main_schema: bool) -> Result<Key, S
 /// of its value and, with a scope, the compared forms of the scope's values.
 #[must_use]
 pub fn subject_refs(plan: &CompiledPlan, vault: &Vault, tuple: &Tuple) -> Vec<(String, String)> {
+    refs(plan, vault, tuple, &|identity| identity.ignore_case)
+}
+
+/// [`subject_refs`], also as plans have them that heed or ignore the case of an identity where this one does not.
+#[must_use]
+pub fn refs_of_any_plan(plan: &CompiledPlan, vault: &Vault, tuple: &Tuple) -> Vec<(String, String)> {
+    let mut all = subject_refs(plan, vault, tuple);
+    for ignore_case in [true, false] {
+        let other = refs(plan, vault, tuple, &|_| ignore_case);
+        let new: Vec<_> = other.into_iter().filter(|found| !all.contains(found)).collect();
+        all.extend(new);
+    }
+    all
+}
+
+fn refs(
+    plan: &CompiledPlan,
+    vault: &Vault,
+    tuple: &Tuple,
+    ignore_case: &dyn Fn(&Identity) -> bool,
+) -> Vec<(String, String)> {
     let root = &plan.root;
     let value = |identity: &Identity| {
         let key = tuple.get(identity.column)?.as_ref().filter(|key| !key.is_empty())?;
+        let column = root.columns.get(identity.column)?;
         let key = match key {
             // The database writes `4.50` where `4.5` was given: one value has one pseudonym.
-            Key::Text(text) => {
-                canonical_text(text, &root.columns[identity.column], root.table.schema == MAIN)
-                    .map_or_else(|_| key.clone(), Key::Text)
-            }
+            Key::Text(text) => canonical_text(text, column, root.table.schema == MAIN)
+                .map_or_else(|_| key.clone(), Key::Text),
             Key::Bytes(_) => key.clone(),
         };
-        Some(key.compared(identity.ignore_case))
+        Some(key.compared(ignore_case(identity)))
     };
     // Without the whole scope a ref would name somebody of another scope.
     let Some(scope) = root.scope.iter().map(value).collect::<Option<Vec<Key>>>() else { return Vec::new() };
     root.identities
         .iter()
         .filter_map(|identity| {
-            let column = &root.columns[identity.column].name;
+            let column = &root.columns.get(identity.column)?.name;
             let place = [root.connection.as_str(), &root.table.schema, &root.table.name, column];
             Some((identity.name.clone(), vault.subject_ref(place, &value(identity)?, &scope)))
         })

@@ -73,6 +73,7 @@ fn table(name: &str, columns: &str) -> Table {
         table.columns.push(Column {
             name,
             type_name: if is_key { "integer" } else { "text" }.to_owned(),
+            base_type: None,
             family: if is_key { Family::Integer } else { Family::Text },
             nullable: column.ends_with('?') && !column.ends_with('!'),
             max_length: None,

@@ -42,7 +42,7 @@ impl Value {
         }
     }
 
-    /// A field after RFC 4180: NULL is empty, an empty text is a pair of quotes.
+    /// A field after RFC 4180: NULL is empty, an empty text or binary is a pair of quotes.
     ///
     /// # Errors
     /// When `out` takes no more.
@@ -50,6 +50,7 @@ impl Value {
         match self {
             Self::Null => Ok(()),
             Self::Text(text) | Self::Json(text) => write_field(text, out),
+            Self::Bytes(bytes) => write_field(&STANDARD.encode(bytes), out),
             other => out.write_all(other.shown().as_bytes()),
         }
     }
@@ -93,7 +94,7 @@ mod tests {
             (Value::Text("a \"b\", 🦀\n".to_owned()), "\"a \\\"b\\\", 🦀\\n\"", "\"a \"\"b\"\", 🦀\n\""),
             (Value::Text("\u{0}".to_owned()), "\"\\u0000\"", "\u{0}"),
             (Value::Bytes(vec![0, 255]), "\"AP8=\"", "AP8="),
-            (Value::Bytes(Vec::new()), "\"\"", ""),
+            (Value::Bytes(Vec::new()), "\"\"", "\"\""),
             (Value::json("{\"a\": [1e400]}".to_owned()), "{\"a\": [1e400]}", "\"{\"\"a\"\": [1e400]}\""),
             (Value::json("{".to_owned()), "\"{\"", "{"),
         ] {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     System, times,
-    types::element,
+    types::{element, word},
     values::{binary, number, text},
 };
 use crate::domain::{audit::hex, schema::Family};
@@ -28,7 +28,9 @@ fn written(items: &[Value], name: &str, family: Family) -> Result<String, String
         Value::Array(inner) if family != Family::Json => written(inner, name, family),
         _ => Ok(quoted(&item_text(item, name, family)?)),
     });
-    Ok(format!("{{{}}}", items.collect::<Result<Vec<_>, String>>()?.join(",")))
+    // The one type whose values hold commas that are no part of a list.
+    let between = if name == "box" { ";" } else { "," };
+    Ok(format!("{{{}}}", items.collect::<Result<Vec<_>, String>>()?.join(between)))
 }
 
 fn item_text(item: &Value, name: &str, family: Family) -> Result<String, String> {
@@ -45,7 +47,14 @@ fn item_text(item: &Value, name: &str, family: Family) -> Result<String, String>
         (Family::Boolean, _) => refused("true or false"),
         (Family::Time, _) => times::text(text(item)?, name, System::Postgres),
         (Family::Binary, _) => Ok(format!("\\x{}", hex(&binary(item, name, System::Postgres)?))),
-        _ => text(item).map(str::to_owned),
+        _ => {
+            let given = text(item)?;
+            match word(name).as_str() {
+                "name" if given.len() > 63 => refused("of 63 bytes at most"),
+                "\"char\"" if given.len() > 1 => refused("of one byte"),
+                kind => times::range(given, kind).map(|()| given.to_owned()),
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::domain::{compiled::KeyColumn, schema::Family};
 fn column(type_name: &str, family: Family) -> Correctable {
     Correctable {
         column: KeyColumn { name: "c".to_owned(), type_name: type_name.to_owned(), family, nullable: true },
+        base_type: None,
         max_length: None,
         listed: true,
         fixed: None,

@@ -209,11 +209,63 @@ pub(super) fn has_words(text: &str) -> bool {
     ["now", "today", "tomorrow", "yesterday"].iter().any(|word| text.contains(word))
 }
 
+/// A range of times of PostgreSQL, as far as the database would read it as something else without a word; other types pass.
+///
+/// # Errors
+/// What would change.
+pub(super) fn range(text: &str, kind: &str) -> Result<(), String> {
+    let zone = match kind {
+        "tstzrange" | "tstzmultirange" => Some(true),
+        "tsrange" | "tsmultirange" => Some(false),
+        "daterange" | "datemultirange" => None,
+        _ => return Ok(()),
+    };
+    if has_words(text) {
+        // Read anew by each statement, they would be another day each time.
+        return Err("it must be written with dates, not with words such as now".to_owned());
+    }
+    if has_long_fraction(text) {
+        return Err("a time keeps 6 digits of a second".to_owned());
+    }
+    match zone {
+        Some(true) if clocks(text).contains(&false) => {
+            Err("each time must say its zone, such as +00".to_owned())
+        }
+        Some(false) if clocks(text).contains(&true) => {
+            Err("the column keeps no zone: leave it out".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// For every time of day in a text whether a zone follows it.
+fn clocks(text: &str) -> Vec<bool> {
+    let is_of_clock = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.');
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once(':') {
+        rest = after.trim_start_matches(is_of_clock);
+        found.push(rest.starts_with(['+', '-', 'Z', 'z']));
+        // The minutes of a zone are no clock.
+        rest = rest.trim_start_matches(|c: char| is_of_clock(c) || matches!(c, '+' | '-'));
+    }
+    found
+}
+
+/// More digits than a second has microseconds.
+fn has_long_fraction(text: &str) -> bool {
+    text.split('.').skip(1).any(|part| {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        part.get(..digits).is_some_and(|digits| digits.trim_end_matches('0').len() > 6)
+    })
+}
+
 /// MySQL's `time` is one; PostgreSQL's intervals are read by the database alone.
 fn duration(given: &str, type_name: &str, system: System) -> Result<String, String> {
     if system != System::MySql {
         return match has_words(given) {
             true => Err("it must be written in numbers, not with words such as now".to_owned()),
+            false if has_long_fraction(given) => Err("an interval keeps 6 digits of a second".to_owned()),
             false => Ok(given.to_owned()),
         };
     }

@@ -28,6 +28,14 @@ pub(super) fn labels(type_name: &str) -> Vec<String> {
             match c {
                 '\'' if chars.next_if_eq(&'\'').is_some() => label.push('\''),
                 '\'' => break,
+                // As the catalog writes what cannot be seen.
+                '\\' => label.extend(chars.next().map(|escaped| match escaped {
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    '0' => '\0',
+                    other => other,
+                })),
                 other => label.push(other),
             }
         }

@@ -5,10 +5,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{
-    Correctable, NewValue, System, arrays, times,
+    Correctable, NewValue, System, arrays, sqlite, times,
     types::{arguments, characters, labels, word},
 };
-use crate::domain::{compile::canonical_text, schema::Family};
+use crate::domain::{compile::canonical_text, number::is_same_number, schema::Family};
 
 /// The value in the form in which it is written.
 ///
@@ -22,7 +22,7 @@ pub(super) fn new_value(given: &Value, target: &Correctable, system: System) -> 
         };
     }
     let column = &target.column;
-    let type_name = column.type_name.as_str();
+    let type_name = target.base_type();
     let value = match column.family {
         Family::Integer => integer(given, target, system)?,
         Family::Number => NewValue::Number(number(given, type_name, system)?),
@@ -46,7 +46,10 @@ pub(super) fn new_value(given: &Value, target: &Correctable, system: System) -> 
         Family::Any => any(given)?,
         Family::Other => other(given, type_name, system)?,
     };
-    Ok(value)
+    match value {
+        NewValue::Text(text) if system == System::Sqlite => sqlite::text(text, column),
+        value => Ok(value),
+    }
 }
 
 /// A text, as every database can hold it.
@@ -86,16 +89,14 @@ fn integer(given: &Value, target: &Correctable, system: System) -> Result<NewVal
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.clone(),
         // The nearest that these have to a boolean.
-        Value::Bool(flag)
-            if system == System::Sqlite || target.column.type_name.starts_with("tinyint(1)") =>
-        {
+        Value::Bool(flag) if system == System::Sqlite || target.base_type().starts_with("tinyint(1)") => {
             u8::from(*flag).to_string()
         }
         _ => return Err("it must be a whole number".to_owned()),
     };
     let digits = canonical_text(&digits, &target.column, system == System::Sqlite)?;
     let number: i128 = digits.parse().map_err(|_| "it is not a whole number")?;
-    let (low, high) = match word(&target.column.type_name).as_str() {
+    let (low, high) = match word(target.base_type()).as_str() {
         "year" if system == System::MySql && number != 0 => (1901, 2155),
         "oid" if system == System::Postgres => (0, i128::from(u32::MAX)),
         _ => (i128::MIN, i128::MAX),
@@ -146,9 +147,13 @@ pub(super) fn number(given: &Value, type_name: &str, system: System) -> Result<S
         };
     }
     let (whole, fraction, has_exponent) = digits(&written).ok_or("it is not a number")?;
+    let count = whole.len() + fraction.len();
+    if type_name.contains("unsigned") && written.starts_with('-') && count > 0 {
+        return Err(format!("it is outside the range of {type_name}"));
+    }
     let Exactness::Decimal(limits) = exactness else {
         let single = matches!(exactness, Exactness::Single);
-        return float(&written, whole.len() + fraction.len(), single, system);
+        return float(&written, count, single, system);
     };
     if has_exponent {
         return Err("it is a number with an exponent: write it out, as a string".to_owned());
@@ -160,13 +165,11 @@ pub(super) fn number(given: &Value, type_name: &str, system: System) -> Result<S
     if fraction.len() > scale as usize {
         return Err(format!("{type_name} keeps {scale} digits behind the point, and would round it"));
     }
-    if type_name.ends_with("unsigned")
-        && written.starts_with('-')
-        && !(whole.is_empty() && fraction.is_empty())
-    {
-        return Err(format!("it is outside the range of {type_name}"));
+    match word(type_name).as_str() {
+        // With a fixed number of digits, and a float all the same.
+        kind @ ("float" | "double") => float(&written, count, kind == "float", system),
+        _ => Ok(written),
     }
-    Ok(written)
 }
 
 /// The digits before and behind the point that count, and whether there is an exponent.
@@ -192,8 +195,9 @@ fn float(written: &str, digits: usize, single: bool, system: System) -> Result<S
     if !double.is_finite() || (single && !narrow.is_finite()) {
         return Err("it is larger than the column can hold".to_owned());
     }
+    let is_kept_whole = written.parse::<i64>().is_ok();
     // Beyond that SQLite drops digits of a decimal, which it keeps as a float.
-    if system == System::Sqlite && digits > f64::DIGITS as usize {
+    if system == System::Sqlite && digits > f64::DIGITS as usize && !is_kept_whole {
         return Err(format!(
             "it has more than the {} digits that SQLite keeps of such a number",
             f64::DIGITS
@@ -204,29 +208,13 @@ fn float(written: &str, digits: usize, single: bool, system: System) -> Result<S
         true => vec![format!("{narrow:e}"), format!("{narrow:.8e}"), format!("{:e}", f64::from(narrow))],
         false => vec![format!("{double:e}"), format!("{double:.16e}")],
     };
-    let given = significant(written);
-    if !writings.iter().any(|writing| significant(writing) == given) {
+    if !writings.iter().any(|writing| is_same_number(writing, written)) {
         let kept = if single { f32::DIGITS } else { f64::DIGITS };
         return Err(format!(
             "the column would round it: give a number that a binary float keeps, of {kept} digits at most"
         ));
     }
     Ok(written.to_owned())
-}
-
-/// Of a number that is well written: its digits without zeros at either end, and the power of ten of the first.
-fn significant(written: &str) -> (bool, String, i64) {
-    let unsigned = written.strip_prefix('-').unwrap_or(written);
-    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let all = format!("{whole}{fraction}");
-    let from_first = all.trim_start_matches('0');
-    let zeros = all.len() - from_first.len();
-    let digits = from_first.trim_end_matches('0').to_owned();
-    let exponent = exponent.parse::<i64>().unwrap_or(0);
-    let first = i64::try_from(whole.len()).unwrap_or(0) - i64::try_from(zeros).unwrap_or(0);
-    let power = if digits.is_empty() { 0 } else { exponent.saturating_add(first) };
-    (unsigned.len() < written.len(), digits, power)
 }
 
 fn boolean(given: &Value, system: System) -> Result<NewValue, String> {
@@ -306,12 +294,13 @@ fn other(given: &Value, type_name: &str, system: System) -> Result<NewValue, Str
             Err(format!("it has more than {bits} digits"))
         }
         "\"char\"" if text.len() > 1 => Err("the column takes one byte".to_owned()),
-        // Read anew by each statement, they would be another day each time.
-        "daterange" | "tsrange" | "tstzrange" | "datemultirange" | "tsmultirange" | "tstzmultirange"
-            if times::has_words(text) =>
+        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
+        | "multipolygon" | "geometrycollection"
+            if system == System::MySql =>
         {
-            Err("it must be written with dates, not with words such as now".to_owned())
+            // As an export shows it, or as people write it.
+            Ok(STANDARD.decode(text).map_or_else(|_| NewValue::Text(text.to_owned()), NewValue::Bytes))
         }
-        _ => Ok(NewValue::Text(text.to_owned())),
+        kind => times::range(text, kind).map(|()| NewValue::Text(text.to_owned())),
     }
 }

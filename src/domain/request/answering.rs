@@ -101,7 +101,8 @@ impl Answering {
     pub fn due_at(&self, submitted_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let months = 1 + self.extension.as_ref().map_or(0, |extension| extension.months);
         let begins = match &self.identity_check {
-            Some(check) => check.confirmed_at?,
+            // Somebody who was known already has their month from the receipt on.
+            Some(check) => check.confirmed_at?.max(submitted_at),
             None => submitted_at,
         };
         Some(deadline::after_months(begins, months))

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Disposition, Outcome, Request, RunCode, RunError, State, StepState, StepStatus};
+use super::{Disposition, Kind, Outcome, Request, RunCode, RunError, State, StepState, StepStatus};
 use crate::domain::audit::{EventName, NewEvent};
 
 impl Request {
@@ -207,7 +207,8 @@ impl Request {
     /// The outcome of an end before completion.
     #[must_use]
     pub fn interrupted_outcome(&self) -> Outcome {
-        let affected = self.steps.iter().any(|step| step.rows_affected > 0);
+        // Nothing of an export that was not finished is handed out.
+        let affected = self.kind != Kind::Export && self.steps.iter().any(|step| step.rows_affected > 0);
         if self.touched || affected { Outcome::Partial } else { Outcome::NothingDone }
     }
 }

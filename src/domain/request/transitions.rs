@@ -103,12 +103,18 @@ impl Request {
         Ok(self.event(EventName::RequestRetried, actor, details))
     }
 
-    /// Has a request that has touched nothing look for its person anew.
-    pub fn void_resolution(&mut self) {
+    /// Has a request that has touched nothing look for its person anew: the row has changed. What was read of an export
+    /// so far stays shown, since that never falls.
+    pub fn void_resolution(&mut self, actor: &str) -> NewEvent {
         self.resolved = false;
         for step in self.steps.iter_mut().filter(|step| step.by_hand.is_none()) {
-            *step = StepState { basis: step.basis.take(), ..StepState::pending(&step.name, &step.action) };
+            *step = StepState {
+                basis: step.basis.take(),
+                rows_affected: step.rows_affected,
+                ..StepState::pending(&step.name, &step.action)
+            };
         }
+        self.event(EventName::SubjectChanged, actor, json!({}))
     }
 
     /// Replaces the plan of a request that has touched nothing. What was resolved under the old one is void.

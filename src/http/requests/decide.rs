@@ -26,8 +26,8 @@ pub async fn approve(mut call: Call) -> Answer {
     let id = call.id()?;
     let mut fields = Fields::of(call.json().await?)?;
     let plan_version = fields.text("plan_version", MAX_NAME);
-    if !plan_version.starts_with("sha256:") {
-        fields.fault("plan_version", "must be as the preview shows it: `sha256:` and 64 digits");
+    if !plan_version.is_empty() && !plan_version.starts_with("sha256:") {
+        fields.fault("plan_version", "must be as the preview shows it, with `sha256:` in front");
     }
     let note = fields.optional_text("note", MAX_REASON);
     fields.end()?;

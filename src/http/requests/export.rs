@@ -120,8 +120,12 @@ fn etag(opened: &Opened) -> String {
     format!("\"{}\"", opened.package.sha256)
 }
 
-/// The one range that is asked for; several, and what is no range of bytes, are answered with the whole (RFC 9110 §14.2).
+/// The one range that is asked for; several, what is no range of bytes, and one beside anything but a GET are answered with
+/// the whole (RFC 9110 §14.2).
 fn range(request: &HttpRequest, opened: &Opened) -> Result<Option<Range<u64>>, Problem> {
+    if request.method() == Method::HEAD {
+        return Ok(None);
+    }
     let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let size = opened.package.size;
     let is_of_another = text(header::IF_RANGE).is_some_and(|tag| tag != etag(opened));

@@ -48,7 +48,10 @@ pub async fn carry_out(
     let ((size, sha256), last) = match making.all(run, recorder).await {
         Ok(made) => made,
         Err(interrupt) => {
-            discard(objects, id, &place).await;
+            // Whoever stops the worker does not wait for that; the next attempt sees to it.
+            if !matches!(interrupt, Interrupt::Stopping) {
+                discard(objects, id, &place).await;
+            }
             return Err(interrupt);
         }
     };

@@ -19,7 +19,7 @@ use crate::{
         request::{Confidential, RunCode},
         vault::DataKey,
     },
-    service::Service,
+    service::{Service, readings::CONFIDENTIAL},
 };
 
 /// The part under which the root tuple lies.
@@ -178,7 +178,7 @@ pub async fn confidential(service: &Service, id: Uuid) -> Result<(DataKey, Confi
     let sealed = service.store.confidential(id).await?;
     let (wrapped, confidential) = sealed.ok_or_else(|| internal("the sealed identities are gone"))?;
     let key = service.vault.unwrap_data_key(&wrapped)?;
-    let plain = key.open(&confidential, "confidential")?;
+    let plain = key.open(&confidential, CONFIDENTIAL)?;
     let confidential =
         serde_json::from_slice(&plain).map_err(|_| internal("the sealed identities cannot be read"))?;
     Ok((key, confidential))

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Run,
     group::{self, Failure, booked, started},
-    keys,
+    keys, person,
     recorder::Recorder,
     trouble::Interrupt,
     verify,
@@ -19,10 +19,8 @@ use super::{
 use crate::{
     connectors::{ConnectorError, CountOf, Cursor, ErrorKind, Keys, NO_LIMIT, Tx, Work},
     domain::{
-        compile::subject::subject_refs,
-        compiled::{Action, Alternative, Resource, ResourceAct, Root, Source, Step},
-        key::{Key, Tuple},
-        rectification::{NewValue, Rectification},
+        compiled::{Action, Resource, ResourceAct, Step},
+        rectification::{Identities, Rectification, renamed_columns},
         request::StepState,
     },
 };
@@ -109,6 +107,8 @@ pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder, group: Range<usiz
     let Some(connection) = run.steps.get(group.start).map(|step| step.connection.clone()) else {
         return Ok(());
     };
+    // An attempt before this one may have written without its record.
+    let is_sure = !(run.resumed && recorder.request.touched);
     let announced = group.clone();
     recorder
         .record(move |request, actor, now| {
@@ -116,11 +116,11 @@ pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder, group: Range<usiz
         })
         .await?;
     let all_keys = bind(run, recorder, &group).await?;
-    // Before the first value is written, and again when all are: a hold may be placed meanwhile.
-    widen_holds(run, recorder).await?;
+    // Before the first value is written, and again when all are: a hold or a request may come meanwhile.
+    tell_others(run, recorder, &group, is_sure).await?;
     let affected = repeated(run, recorder, &group, &connection, &all_keys, Ending::Commit).await?;
     book(run, recorder, group.clone(), affected).await?;
-    widen_holds(run, recorder).await?;
+    tell_others(run, recorder, &group, false).await?;
     read_back(run, recorder, group).await
 }
 
@@ -156,13 +156,29 @@ pub async fn rehearse(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Inte
     Ok(())
 }
 
-/// Holds on the person follow the identities that change.
-async fn widen_holds(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Interrupt> {
-    let mut refs = subject_refs(&run.plan, &run.service.vault, &run.root);
-    refs.extend(subject_refs(&run.plan, &run.service.vault, &new_tuple(run)));
+/// Holds on the person follow the identities that change, and so do requests that are open.
+async fn tell_others(
+    run: &Run<'_>,
+    recorder: &mut Recorder,
+    group: &Range<usize>,
+    is_sure: bool,
+) -> Result<(), Interrupt> {
+    let identities = identities(run);
     let mut tx = run.service.store.begin().await?;
-    tx.widen_holds(&refs).await?;
+    tx.widen_holds(&identities.before, &identities.after).await?;
+    tx.widen_holds(&identities.copies_before, &identities.copies_after).await?;
+    if run.found() && has_root(run, group) {
+        person::leave(run, &mut tx, recorder.request.id, &identities, is_sure).await?;
+    }
     recorder.record_in(tx, |_, _, _| Vec::new()).await
+}
+
+fn identities(run: &Run<'_>) -> Identities {
+    Identities::of(&run.plan, &run.service.vault, &run.steps, &run.root)
+}
+
+fn has_root(run: &Run<'_>, group: &Range<usize>) -> bool {
+    run.steps.get(group.clone()).unwrap_or_default().iter().any(|step| step.is_root)
 }
 
 async fn repeated(
@@ -263,8 +279,10 @@ async fn write(
     step: &Step,
     keys: &Keys,
 ) -> Result<Option<u64>, ConnectorError> {
-    let renewed =
-        is_matched_to_root(run, step).then(|| Keys { root: Arc::new(new_tuple(run)), ..keys.clone() });
+    let renewed = renamed_columns(&run.plan, &run.steps, step, &run.root)
+        .next()
+        .is_some()
+        .then(|| Keys { root: Arc::new(run.plan.root.corrected(&run.root, &run.steps)), ..keys.clone() });
     let before = match &renewed {
         Some(renewed) => count(tx, step, CountOf::Matched, renewed).await?,
         None => 0,
@@ -276,18 +294,6 @@ async fn write(
         return Ok(None);
     }
     Ok(Some(affected))
-}
-
-/// True where the step changes a column by which its rows are matched to the person's.
-fn is_matched_to_root(run: &Run<'_>, step: &Step) -> bool {
-    let changed = step.rectification().map(Rectification::names).unwrap_or_default();
-    let tuple = new_tuple(run);
-    step.rows.any_of.iter().flat_map(Alternative::links).any(|link| match &link.source {
-        Source::Root(positions) => link.columns.iter().zip(positions).any(|(column, position)| {
-            changed.contains(&column.name.as_str()) && tuple.get(*position) != run.root.get(*position)
-        }),
-        _ => false,
-    })
 }
 
 fn not_held(run: &Run<'_>, position: usize) -> Interrupt {
@@ -338,10 +344,10 @@ async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) 
         }
     }
     let mut tx = run.service.store.begin().await?;
-    let has_root = run.steps.get(group.clone()).unwrap_or_default().iter().any(|step| step.is_root);
-    if has_root && run.found() {
-        let refs = subject_refs(&run.plan, &run.service.vault, &new_tuple(run));
-        tx.add_refs(recorder.request.id, &refs).await?;
+    if has_root(run, &group) && run.found() {
+        // Nobody has the old ones any more, and somebody else may get them.
+        let identities = identities(run);
+        tx.narrow_holds(&identities.given_up(), &identities.after).await?;
     }
     let columns: Vec<Value> =
         run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::written_columns).collect();
@@ -362,25 +368,4 @@ async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) 
             events
         })
         .await
-}
-
-/// The root tuple with the new values.
-fn new_tuple(run: &Run<'_>) -> Tuple {
-    renewed(&run.root, &run.plan.root, run.steps.iter().filter(|step| step.is_root))
-}
-
-/// A root tuple with the values that steps correct in the person's row.
-pub fn renewed<'a>(tuple: &Tuple, root: &Root, steps: impl Iterator<Item = &'a Step>) -> Tuple {
-    let mut tuple = tuple.clone();
-    for (correctable, value) in steps.filter_map(Step::rectification).flat_map(Rectification::corrections) {
-        let at = root.columns.iter().position(|column| column.name == correctable.column.name);
-        if let Some(slot) = at.and_then(|at| tuple.get_mut(at)) {
-            *slot = match value {
-                NewValue::Null => None,
-                NewValue::Text(text) | NewValue::Number(text) => Some(Key::Text(text.clone())),
-                NewValue::Bytes(bytes) => Some(Key::Bytes(bytes.clone())),
-            };
-        }
-    }
-    tuple
 }

@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 
 use super::{
-    Run, connector, follow, keys, recorder::Recorder, rectify, session_limits, trouble::Interrupt, verify,
+    Run, connector, keys, person, person::PERSON_PART, recorder::Recorder, rectify, session_limits,
+    trouble::Interrupt, verify,
 };
 use crate::{
     connectors::Resolution,
@@ -15,6 +16,7 @@ use crate::{
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Root, Step},
         key::{Key, Tuple},
+        rectification::{Rectification, lasting_refs},
         request::{Confidential, Kind, Request, RunCode, StepState},
         vault::DataKey,
     },
@@ -36,8 +38,8 @@ pub async fn resolve(
     let given = check_subject(plan, &confidential.subject).map_err(|_| {
         Interrupt::trouble(RunCode::SchemaChanged, "an identity no longer fits its column", None, None)
     })?;
-    let given = follow::given(service, &recorder.request, plan, given).await?;
-    let (tuple, found) = undisturbed(service, recorder, plan, &given).await?;
+    let wanted = Wanted { service, plan, steps, data_key, given };
+    let (tuple, found) = wanted.undisturbed(recorder).await?;
     let root = Arc::new(tuple.clone());
     let run = Run {
         service,
@@ -64,46 +66,91 @@ pub async fn resolve(
     Ok((!recorder.request.status().is_end()).then_some(tuple))
 }
 
-/// The root tuple as no other request of this person changes it: one that corrects an identity may end right after it was
-/// read. A request that comes later waits for this one, so that only those that are there by now matter.
-async fn undisturbed(
-    service: &Service,
-    recorder: &mut Recorder,
-    plan: &CompiledPlan,
-    given: &[(usize, Key)],
-) -> Result<(Tuple, bool), Interrupt> {
-    let mut read = root_tuple(service, &plan.root, given).await?;
-    let mut refs = subject_refs(plan, &service.vault, &read.0);
-    if !service.store.has_other_requests(recorder.request.id, &refs).await? {
-        return Ok(read);
-    }
-    loop {
-        recorder.take_locks(&refs).await?;
-        let again = root_tuple(service, &plan.root, given).await?;
-        let is_same = again == read;
-        read = again;
-        if is_same {
-            return Ok(read);
+/// The person that a request names.
+struct Wanted<'a> {
+    service: &'a Service,
+    plan: &'a CompiledPlan,
+    steps: &'a [Step],
+    data_key: &'a DataKey,
+    given: Vec<(usize, Key)>,
+}
+
+impl Wanted<'_> {
+    /// The root tuple as no other request of this person changes it: one that corrects an identity may end right after it
+    /// was read. A request that comes later waits for this one, so that only those that are there by now matter.
+    async fn undisturbed(&self, recorder: &mut Recorder) -> Result<(Tuple, bool), Interrupt> {
+        let refs = |tuple: &Tuple| lasting_refs(self.plan, &self.service.vault, self.steps, tuple);
+        let mut read = self.by_given().await;
+        let mut known = refs(&match &read {
+            Ok((tuple, _)) => tuple.clone(),
+            Err(_) => self.plan.root.named(&self.given),
+        });
+        if !self.service.store.has_other_requests(recorder.request.id, &known).await? {
+            return read;
         }
-        refs = subject_refs(plan, &service.vault, &read.0);
+        if recorder.request.kind != Kind::Rectification {
+            self.require_whole(&known).await?;
+        }
+        loop {
+            recorder.take_locks(&known).await?;
+            let again = self.by_what_was_left(recorder).await?;
+            let is_same = read.as_ref().is_ok_and(|read| *read == again);
+            known = refs(&again.0);
+            if is_same {
+                return Ok(again);
+            }
+            read = Ok(again);
+        }
+    }
+
+    /// Refuses a person whose identity was corrected in some databases and not in others: rows would be missed.
+    async fn require_whole(&self, refs: &[(String, String)]) -> Result<(), Interrupt> {
+        let service = self.service;
+        let Some(id) = service.store.half_done_rectification(refs).await? else { return Ok(()) };
+        let Some(half) = service.store.request(id).await? else { return Ok(()) };
+        let plan = service.plans.pinned(service, &half.plan, &half.plan_version).await?;
+        let (_, asked) = keys::confidential(service, id).await?;
+        let is_of_identity = |step: &Step| {
+            let names = step.rectification().map(Rectification::names).unwrap_or_default();
+            step.is_root && plan.root.columns.iter().any(|column| names.contains(&column.name.as_str()))
+        };
+        if asked.steps(&plan, half.kind).is_ok_and(|steps| !steps.iter().any(is_of_identity)) {
+            return Ok(());
+        }
+        let detail = format!(
+            "rectification {id} of this person has ended half-way, so that some rows may hold the old identity and some \
+             the new one; nothing was touched: submit that rectification again, then this request"
+        );
+        Err(Interrupt::trouble(RunCode::SubjectAmbiguous, detail, Some(&self.plan.root.connection), None))
+    }
+
+    async fn by_given(&self) -> Result<(Tuple, bool), Interrupt> {
+        let root = &self.plan.root;
+        let resolution = connector(self.service, &root.connection)?
+            .resolve(root, &self.given)
+            .await
+            .map_err(|error| Interrupt::at(&error, &root.connection, None))?;
+        Ok(found(root, resolution)?.map_or_else(|| (root.named(&self.given), false), |tuple| (tuple, true)))
+    }
+
+    /// By what a rectification has left with the request, if one has, otherwise as it was given.
+    async fn by_what_was_left(&self, recorder: &Recorder) -> Result<(Tuple, bool), Interrupt> {
+        let left = person::left(self.service, recorder.request.id, self.data_key).await?;
+        let Some(person) = left else { return self.by_given().await };
+        let root = &self.plan.root;
+        let tuple = found(root, person.find(self.service, self.plan).await?)?;
+        let gone = || (person.last_known(root).unwrap_or_else(|| root.named(&self.given)), false);
+        Ok(tuple.map_or_else(gone, |tuple| (tuple, true)))
     }
 }
 
-/// The root tuple, and whether a row was found; without one it holds only what was given.
-async fn root_tuple(
-    service: &Service,
-    root: &Root,
-    given: &[(usize, Key)],
-) -> Result<(Tuple, bool), Interrupt> {
+/// The root tuple, if a row was found.
+fn found(root: &Root, resolution: Resolution) -> Result<Option<Tuple>, Interrupt> {
     let ambiguous = |detail: &str| {
         Err(Interrupt::trouble(RunCode::SubjectAmbiguous, detail, Some(&root.connection), None))
     };
-    let resolution = connector(service, &root.connection)?
-        .resolve(root, given)
-        .await
-        .map_err(|error| Interrupt::at(&error, &root.connection, None))?;
     match resolution {
-        Resolution::Ambiguous => ambiguous(
+        Resolution::Ambiguous | Resolution::OtherCase => ambiguous(
             "the given identities do not lead to exactly one row, or one is written in another case; \
              nothing was touched: submit again with an identity that is unique",
         ),
@@ -115,8 +162,8 @@ async fn root_tuple(
             "another person's row has the same value in a column that a `match` of the plan reads, so their rows \
              cannot be told apart; nothing was touched: correct the data, or declare the match `shared: true`",
         ),
-        Resolution::Found { tuple, .. } => Ok((tuple, true)),
-        Resolution::NotFound => Ok((follow::named(root, given), false)),
+        Resolution::Found { tuple, .. } => Ok(Some(tuple)),
+        Resolution::NotFound => Ok(None),
     }
 }
 
@@ -126,7 +173,7 @@ async fn discard_leftovers(run: &Run<'_>, recorder: &mut Recorder) -> Result<(),
         return Ok(());
     }
     let mut tx = run.service.store.begin().await?;
-    tx.delete_keys(recorder.request.id, "").await?;
+    tx.delete_other_keys(recorder.request.id, PERSON_PART).await?;
     recorder.record_in(tx, |_, _, _| Vec::new()).await
 }
 
@@ -150,9 +197,10 @@ async fn record(
     let announce = (recorder.request.kind != Kind::Export && !has_code)
         .then(|| super::group::announcement(&run.steps, &counts, run.service));
     let identities = refs.len();
+    let lasting = lasting_refs(&run.plan, &run.service.vault, &run.steps, &run.root);
     recorder
         .record_person(
-            &refs,
+            &lasting,
             &sealed,
             &confidential.places(&run.service.vault, &refs),
             move |request, actor, now| {

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{
-    Run, calls, connector, follow, group::booked, keys, recorded, recorder::Recorder, trouble::Interrupt,
-    verify,
+    Run, calls, connector, group::booked, keys, person, person::PERSON_PART, recorded, recorder::Recorder,
+    trouble::Interrupt, verify,
 };
 use crate::{
-    connectors::CountOf,
+    connectors::{CountOf, Resolution},
     domain::{
         compile::subject::subject_refs,
         compiled::{Action, CompiledPlan, Step},
-        key::Tuple,
+        key::{Key, Tuple},
+        rectification::lasting_refs,
         request::{RunCode, StepStatus},
         vault::{DataKey, Vault},
     },
@@ -32,8 +33,7 @@ pub async fn same_person(
     data_key: &DataKey,
 ) -> Result<Option<Tuple>, Interrupt> {
     let tuple = keys::root_tuple(service, recorder, data_key).await?;
-    let kept = subject_refs(plan, &service.vault, &tuple);
-    recorder.take_locks(&kept).await?;
+    recorder.take_locks(&lasting_refs(plan, &service.vault, steps, &tuple)).await?;
     let complete = plan.root.key.iter().all(|position| tuple.get(*position).is_some_and(Option::is_some));
     if !complete {
         return Ok(Some(tuple));
@@ -42,18 +42,18 @@ pub async fn same_person(
         .reread(&plan.root, &tuple)
         .await
         .map_err(|error| Interrupt::at(&error, &plan.root.connection, None))?;
-    let Some(live) = live else { return Ok(Some(tuple)) };
+    let Resolution::Found { tuple: live, .. } = live else { return Ok(Some(tuple)) };
     let is_untouched = !recorder.request.touched;
-    let row = Row { plan, vault: &service.vault, live, overwritten: overwritten_columns(steps, recorder) };
-    if row.has_other_identities(&tuple) {
-        let expected = follow::corrected(service, &recorder.request, plan, tuple).await?;
-        if !is_untouched || row.has_other_identities(&expected) {
+    let row = Row::new(plan, &service.vault, (&tuple, live), steps, recorder);
+    if row.has_other_identities() {
+        let left = person::left(service, recorder.request.id, data_key).await?;
+        if !is_untouched || !left.is_some_and(|person| person.is(plan, &service.vault, &row.live)) {
             return Err(row.changed(
                 "the person's row now has other identities than at the start: the key may have been given to somebody \
                  else; nothing more was touched",
             ));
         }
-    } else if !row.leads_elsewhere(&tuple, is_untouched) {
+    } else if !row.leads_elsewhere(is_untouched) {
         return Ok(Some(tuple));
     } else if !is_untouched {
         return Err(row.changed(
@@ -62,26 +62,54 @@ pub async fn same_person(
         ));
     }
     let mut tx = service.store.begin().await?;
-    tx.delete_keys(recorder.request.id, "").await?;
-    recorder
-        .record_in(tx, |request, _, _| {
-            request.void_resolution();
-            Vec::new()
-        })
-        .await?;
+    tx.delete_other_keys(recorder.request.id, PERSON_PART).await?;
+    recorder.record_in(tx, |request, actor, _| vec![request.void_resolution(actor)]).await?;
     Ok(None)
 }
 
-/// The person's row as it is now.
+/// The person's row as it is now, beside what was kept of it.
 struct Row<'a> {
     plan: &'a CompiledPlan,
     vault: &'a Vault,
+    kept: &'a Tuple,
     live: Tuple,
+    /// What this request itself has written.
     overwritten: Vec<&'a str>,
 }
 
-impl Row<'_> {
-    fn has_other_identities(&self, than: &Tuple) -> bool {
+impl<'a> Row<'a> {
+    fn new(
+        plan: &'a CompiledPlan,
+        vault: &'a Vault,
+        (kept, live): (&'a Tuple, Tuple),
+        steps: &'a [Step],
+        recorder: &Recorder,
+    ) -> Self {
+        let mut row = Self { plan, vault, kept, live, overwritten: Vec::new() };
+        let position = steps.iter().position(|step| step.is_root).filter(|_| recorder.request.touched);
+        let begun = |position: &usize| {
+            recorder.request.steps.get(*position).is_some_and(|step| step.status != StepStatus::Pending)
+        };
+        let action = position.filter(begun).and_then(|position| steps.get(position)).map(|step| &step.action);
+        let own: Vec<&str> = match action {
+            Some(Action::Mask(mask)) => mask.assignments.iter().map(|one| one.column.name.as_str()).collect(),
+            Some(Action::Rectify(rectification)) => rectification.names(),
+            _ => Vec::new(),
+        };
+        if row.differences().any(|(name, _)| own.contains(&name)) {
+            row.overwritten = own;
+        }
+        row
+    }
+
+    /// The columns whose value is another by now, and that value.
+    fn differences(&self) -> impl Iterator<Item = (&'a str, Option<&Key>)> {
+        let values = self.kept.iter().zip(&self.live);
+        let columns = self.plan.root.columns.iter().map(|column| column.name.as_str()).zip(values);
+        columns.filter(|(_, (kept, live))| kept != live).map(|(name, (_, live))| (name, live.as_ref()))
+    }
+
+    fn has_other_identities(&self) -> bool {
         let root = &self.plan.root;
         let found = subject_refs(self.plan, self.vault, &self.live);
         let is_overwritten = |name: &str| {
@@ -89,32 +117,18 @@ impl Row<'_> {
             let column = identity.and_then(|identity| root.columns.get(identity.column));
             column.is_some_and(|column| self.overwritten.contains(&column.name.as_str()))
         };
-        let known = subject_refs(self.plan, self.vault, than);
+        let known = subject_refs(self.plan, self.vault, self.kept);
         known.iter().any(|known| !is_overwritten(&known.0) && !found.contains(known))
     }
 
-    /// Rows may be found by other values than at the start.
-    fn leads_elsewhere(&self, than: &Tuple, is_untouched: bool) -> bool {
-        self.plan.root.columns.iter().zip(than.iter().zip(&self.live)).any(|(column, (kept, live))| {
-            // NULL leads to no rows, and what was touched may have set it.
-            let differs = live != kept && (is_untouched || live.is_some());
-            differs && !self.overwritten.contains(&column.name.as_str())
-        })
+    /// Rows may be found by other values than at the start. What the request has written may have changed others along,
+    /// that are computed from it; and NULL leads to no rows.
+    fn leads_elsewhere(&self, is_untouched: bool) -> bool {
+        self.overwritten.is_empty() && self.differences().any(|(_, live)| is_untouched || live.is_some())
     }
 
     fn changed(&self, detail: &str) -> Interrupt {
         Interrupt::trouble(RunCode::SubjectAmbiguous, detail, Some(&self.plan.root.connection), None)
-    }
-}
-
-/// Columns that this request's own mask or correction of the person's row may have overwritten already.
-fn overwritten_columns<'a>(steps: &'a [Step], recorder: &Recorder) -> Vec<&'a str> {
-    let Some(position) = steps.iter().position(|step| step.is_root) else { return Vec::new() };
-    let begun = recorder.request.steps.get(position).is_some_and(|step| step.status != StepStatus::Pending);
-    match steps.get(position).filter(|_| begun).map(|step| &step.action) {
-        Some(Action::Mask(mask)) => mask.assignments.iter().map(|one| one.column.name.as_str()).collect(),
-        Some(Action::Rectify(rectification)) => rectification.names(),
-        _ => Vec::new(),
     }
 }
 

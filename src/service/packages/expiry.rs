@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Between two looks for what was left behind, in looks.
 const SWEEP_EVERY: u32 = 120;
 const CHUNK: i64 = 100;
+/// How long the end of an attempt waits for that of its parts.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Ends packages whose time is over, until `stop` turns true. Several processes may do so.
 pub async fn run(service: Arc<Service>, mut stop: watch::Receiver<bool>) {
@@ -98,10 +100,11 @@ pub async fn sweep(service: &Service) -> Result<(), ServiceError> {
     Ok(())
 }
 
-/// Removes what an attempt at a package has stored that came to nothing.
+/// Removes what an attempt at a package has stored that came to nothing, if the store answers soon.
 pub async fn discard(objects: &Objects, id: Uuid, place: &str) {
-    if let Err(error) = objects.remove_all(place).await {
-        tracing::warn!(request = %id, %error, "what an attempt at its package left behind is still there, and unreadable");
+    let removed = tokio::time::timeout(PATIENCE, objects.remove_all(place)).await;
+    if !matches!(removed, Ok(Ok(()))) {
+        tracing::warn!(request = %id, "what an attempt at its package left behind is still there, and unreadable");
     }
 }
 

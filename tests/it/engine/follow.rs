@@ -1,21 +1,25 @@
 //! A person whose row changes while a request waits: it finds the row by what it holds by then, or says that it cannot.
 
 use rightful::{
-    domain::request::{Kind, Outcome, Request, RunCode, Status},
-    service::holds::{HoldReading, end},
+    domain::request::{Kind, Outcome, Request, RunCode, Status, Subject},
+    service::{
+        Pacing,
+        holds::{HoldReading, end},
+        intake::{given_refs, registered},
+    },
 };
 use serde_json::json;
 
 use super::{
     code, count, harness,
-    holds::{hold, reader},
+    holds::{hold, hold_on, reader},
     resume::faulty,
 };
 use crate::support::{
-    faulty::Fault::LostReply,
+    faulty::Fault::{self, LostReply},
     harness::Harness,
-    stores::stores,
-    targets::{Dialect, Target, targets},
+    stores::{sqlite_store, stores},
+    targets::{Dialect, Target, target_like, targets},
 };
 
 const PLAN: &str = "plan: customer
@@ -159,5 +163,187 @@ async fn a_value_that_changes_on_the_way_is_told_and_never_called_done() {
         let id = harness.submit("customer", json!({ "user_id": 1 })).await;
         assert_eq!(harness.run(id).await.state.outcome(), Some(Outcome::Done), "{:?}", target.dialect);
         nobody_else_is_gone(&target);
+    }
+}
+
+/// A hold keeps an erasure back by its own subject, while the addresses go round.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_somebody_else_got_meanwhile_leads_to_nobody_else() {
+    for target in targets() {
+        let (harness, _store) = harness(&target, SCHEMA, PLAN).await;
+        let placed = hold_on(&harness, "joe@example.com").await;
+        let id = harness.submit("customer", json!({ "email": "joe@example.com" })).await;
+        assert_eq!(harness.run(id).await.status(), Status::OnHold);
+        // Jane moves on, and Joe gets the address that she had.
+        for (user, email) in [(1, "jo@example.com"), (2, "jane@example.com")] {
+            let changes = json!({ "shop.users": { "email": email } });
+            let id = harness.rectify("customer", json!({ "user_id": user }), changes).await.unwrap();
+            assert_eq!(harness.run(id).await.state.outcome(), Some(Outcome::Done), "{:?}", target.dialect);
+        }
+        // Whoever names the address now means Joe as well, and waits for the hold on him.
+        let again = harness.submit_as(Kind::Export, "customer", json!({ "email": "jane@example.com" })).await;
+        assert_eq!(harness.run(again).await.subject_ref, Some(ref_of(&harness, json!({ "user_id": 2 }))));
+        let done = released(&harness, &placed, id).await;
+        assert_eq!(done.state.outcome(), Some(Outcome::Done), "{:?}: {done:?}", target.dialect);
+        let left = target.rows("SELECT email FROM users");
+        assert_eq!(left, [[Some("jo@example.com".to_owned())]], "{:?}: Jane is still there", target.dialect);
+    }
+}
+
+/// As the audit knows whoever is named like this.
+fn ref_of(harness: &Harness, subject: serde_json::Value) -> String {
+    let registered = registered(&harness.service, "customer").unwrap();
+    let serde_json::Value::Object(subject) = subject else { panic!("an object") };
+    let subject = Subject(subject.into_iter().collect());
+    given_refs(&harness.service, &registered.compiled, &subject).unwrap().remove(0).1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_stays_with_its_person_when_the_address_goes_to_another() {
+    for target in targets() {
+        let (harness, _store) = harness(&target, SCHEMA, PLAN).await;
+        let placed = hold(&harness).await;
+        for (user, email) in [(1, "jo@example.com"), (2, "jane@example.com")] {
+            let changes = json!({ "shop.users": { "email": email } });
+            let id = harness.rectify("customer", json!({ "user_id": user }), changes).await.unwrap();
+            assert_eq!(harness.run(id).await.state.outcome(), Some(Outcome::Done), "{:?}", target.dialect);
+        }
+        let other = harness.submit("customer", json!({ "email": "jane@example.com" })).await;
+        assert_eq!(harness.run(other).await.state.outcome(), Some(Outcome::Done), "{:?}", target.dialect);
+        let id = harness.submit("customer", json!({ "email": "jo@example.com" })).await;
+        let held = harness.run(id).await;
+        assert_eq!((held.status(), held.hold), (Status::OnHold, Some(placed.hold.id)), "{held:?}");
+    }
+}
+
+/// It leaves its request before it has ended, and others of the person run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rectification_that_waits_for_people_is_followed_too() {
+    let plan = format!("{PLAN}manual:\n  - {{ name: paper_file, kinds: [rectification], do: Correct it }}\n");
+    for target in targets() {
+        let (harness, _store) = harness(&target, SCHEMA, &plan).await;
+        let placed = hold(&harness).await;
+        let id = harness.submit("customer", json!({ "email": "jane@example.com" })).await;
+        assert_eq!(harness.run(id).await.status(), Status::OnHold);
+        let waiting = rectify(&harness).await;
+        assert!(waiting.is_left_to_people(), "{waiting:?}");
+        let done = released(&harness, &placed, id).await;
+        assert_eq!(done.state.outcome(), Some(Outcome::Done), "{:?}: {done:?}", target.dialect);
+        nobody_else_is_gone(&target);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_whose_address_was_taken_away_is_found_all_the_same() {
+    let (schema, plan) =
+        (SCHEMA.replace("email VARCHAR(100) NOT NULL, phone", "email VARCHAR(100), phone"), {
+            let plan = PLAN.replace("      cascade: true\n", "");
+            plan.replace("    visits:\n      match: { email: users.email }\n      erase: delete\n", "")
+        });
+    for target in targets() {
+        let (harness, _store) = harness(&target, &schema, &plan).await;
+        let placed = hold(&harness).await;
+        let id = harness.submit("customer", json!({ "email": "jane@example.com" })).await;
+        assert_eq!(harness.run(id).await.status(), Status::OnHold);
+        let changes = json!({ "shop.users": { "email": null } });
+        let corrected = harness.rectify("customer", json!({ "user_id": 1 }), changes).await.unwrap();
+        assert_eq!(harness.run(corrected).await.state.outcome(), Some(Outcome::Done));
+        let done = released(&harness, &placed, id).await;
+        assert_eq!(done.state.outcome(), Some(Outcome::Done), "{:?}: {done:?}", target.dialect);
+        assert_eq!((count(&target, "users"), count(&target, "calls")), (1, 1), "{:?}", target.dialect);
+    }
+}
+
+/// The mask would overwrite the address, but has not done so yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_mask_will_overwrite_is_compared_until_it_has() {
+    let plan = PLAN.replace(
+        "    users:\n      erase: delete",
+        "    users:\n      erase: { mask: { email: { hmac: {} }, phone: null_rewrite } }",
+    );
+    for target in targets() {
+        target.execute(SCHEMA);
+        let store = sqlite_store().await;
+        let pacing = Pacing { pause: 0.0, ..Pacing::default() };
+        let harness = Harness::new(store.store.clone(), &[("shop", &target.url)], pacing);
+        harness.register(&plan).await.unwrap();
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        resolved(&harness, &target, id).await;
+        target.execute(CHANGE);
+        harness.make_due(id).await;
+        let done = harness.run(id).await;
+        assert_eq!(done.state.outcome(), Some(Outcome::Done), "{:?}: {done:?}", target.dialect);
+        assert_eq!((count(&target, "visits"), count(&target, "calls")), (1, 1), "{:?}", target.dialect);
+    }
+}
+
+/// Two plans, of which one heeds the case of an address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_and_a_correction_reach_plans_that_write_the_address_otherwise() {
+    let exact = PLAN.replace("plan: customer", "plan: exact").replace("  user_id: shop.users.id\n", "");
+    let plan =
+        PLAN.replace("  email: shop.users.email", "  email: { column: shop.users.email, ignore_case: true }");
+    for target in targets() {
+        let schema = SCHEMA.replace("jane@example.com", "Jane@example.com");
+        let (harness, _store) = harness(&target, &schema, &plan).await;
+        harness.register(&exact).await.unwrap();
+        let placed = hold(&harness).await;
+        let id = harness.submit("exact", json!({ "email": "Jane@example.com" })).await;
+        assert_eq!(harness.run(id).await.status(), Status::OnHold, "{:?}", target.dialect);
+        assert_eq!(rectify(&harness).await.state.outcome(), Some(Outcome::Done));
+        let done = released(&harness, &placed, id).await;
+        assert_eq!(done.state.outcome(), Some(Outcome::Done), "{:?}: {done:?}", target.dialect);
+        nobody_else_is_gone(&target);
+    }
+}
+
+/// Nobody can tell by which address the copies are found.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_after_a_half_done_correction_asks_for_its_other_half() {
+    const PLAN: &str = "plan: customer
+subject:
+  user_id: shop.users.id
+  email: shop.users.email
+connections:
+  shop:
+    users:
+      erase: delete
+      rectify: [email]
+      cascade: true
+  crm:
+    contacts:
+      match: { email: shop.users.email }
+      erase: delete
+";
+    for shop in targets() {
+        let crm = target_like(&shop);
+        shop.execute(SCHEMA);
+        crm.execute(
+            "CREATE TABLE contacts (id INTEGER PRIMARY KEY, email VARCHAR(100));
+             INSERT INTO contacts VALUES (1, 'jane@example.com'), (2, 'joe@example.com')",
+        );
+        let store = sqlite_store().await;
+        let connections = [("shop", shop.url.as_str()), ("crm", crm.url.as_str())];
+        let (harness, faults) = Harness::faulty(store.store.clone(), &connections, super::pacing());
+        harness.register(PLAN).await.unwrap();
+        // One database has it, and the other fails as often as it is asked.
+        faults.next(&[&[Fault::None][..], &[Fault::Deadlock; 11]].concat());
+        let changes = json!({ "shop.users": { "email": "jo@example.com" } });
+        let id = harness.rectify("customer", json!({ "user_id": 1 }), changes.clone()).await.unwrap();
+        assert_eq!(harness.run(id).await.status(), Status::Paused, "{:?}", shop.dialect);
+        let cancelled = harness.cancel(id).await;
+        let cancelled = if cancelled.status().is_end() { cancelled } else { harness.run(id).await };
+        assert_eq!(cancelled.state.outcome(), Some(Outcome::Partial), "{cancelled:?}");
+
+        let erased = harness.submit("customer", json!({ "user_id": 1 })).await;
+        let refused = harness.run(erased).await;
+        assert_eq!(code(&refused), Some(RunCode::SubjectAmbiguous), "{:?}: {refused:?}", shop.dialect);
+        assert_eq!((count(&shop, "users"), count(&crm, "contacts")), (2, 2));
+        let again = harness.rectify("customer", json!({ "user_id": 1 }), changes).await.unwrap();
+        let again = harness.run(again).await;
+        assert_eq!(again.state.outcome(), Some(Outcome::Done), "{:?}: {again:?}", shop.dialect);
+        let erased = harness.submit("customer", json!({ "user_id": 1 })).await;
+        assert_eq!(harness.run(erased).await.state.outcome(), Some(Outcome::Done));
+        assert_eq!((count(&shop, "users"), count(&crm, "contacts")), (1, 1), "{:?}", shop.dialect);
     }
 }

@@ -30,7 +30,11 @@ pub fn reader(sub: &str) -> Reader {
 }
 
 pub async fn hold(harness: &Harness) -> HoldReading {
-    place_on(harness, "jane@example.com").await.unwrap().reading
+    hold_on(harness, "jane@example.com").await
+}
+
+pub async fn hold_on(harness: &Harness, email: &str) -> HoldReading {
+    place_on(harness, email).await.unwrap().reading
 }
 
 async fn place_on(harness: &Harness, email: &str) -> Result<Placed, ServiceError> {

@@ -33,7 +33,11 @@ fn schema(target: &Target, cases: &[Case]) -> String {
     let types = match target.dialect {
         Dialect::Postgres => {
             "CREATE TYPE mood AS ENUM ('sad', 'very ''''happy');
-             CREATE DOMAIN small_text AS varchar(4) CHECK (VALUE <> 'evil');\n"
+             CREATE DOMAIN small_text AS varchar(4) CHECK (VALUE <> 'evil');
+             CREATE DOMAIN d_bits AS bit(4); CREATE DOMAIN d_texts AS varchar(3)[];
+             CREATE DOMAIN d_decimal AS numeric(8,3); CREATE DOMAIN d_instant AS timestamptz(3);
+             CREATE DOMAIN d_local AS timestamp; CREATE DOMAIN d_double AS double precision;
+             CREATE TYPE pair AS (a int, b numeric(5,2));\n"
         }
         _ => "",
     };
@@ -147,6 +151,9 @@ async fn what_the_database_does_not_take_ends_the_request_with_nothing_done() {
                 ("character varying(3)[]", "'{}'", json!(["four"])),
                 ("integer[]", "'{}'", json!([[1], [2, 3]])),
                 ("jsonb", "'1'", json!({ "a": "\0" })),
+                ("d_texts", "'{}'", json!(["abcd"])),
+                ("pair", "'(1,2)'", json!("(1,1.005)")),
+                ("interval year to month", "'1 year'", json!("1 year 3 days")),
                 ("interval", "'1 day'", json!("soon")),
             ],
             Dialect::MySql => vec![

@@ -92,7 +92,7 @@ impl Connector for Faulty {
         self.inner.resolve(root, given).await
     }
 
-    async fn reread(&self, root: &Root, tuple: &Tuple) -> Result<Option<Tuple>, ConnectorError> {
+    async fn reread(&self, root: &Root, tuple: &Tuple) -> Result<Resolution, ConnectorError> {
         self.inner.reread(root, tuple).await
     }
 

@@ -125,6 +125,7 @@ async fn columns(session: &mut Session, schemas: &str, tables: &mut Tables) -> R
         let column = Column {
             name: row.text(2).to_owned(),
             type_name: row.text(3).to_owned(),
+            base_type: None,
             family,
             nullable: row.flag(5),
             max_length: row.number(6).filter(|_| limited).and_then(|length| u32::try_from(length).ok()),

@@ -105,12 +105,15 @@ async fn columns(session: &mut Session, tables: &mut Tables) -> Result<(), Conne
            (NOT (a.attnotnull OR t.typnotnull OR coalesce(t2.typnotnull OR t3.typnotnull, t2.typnotnull, false)))::text,
            (a.attgenerated <> '' OR a.attidentity = 'a')::text,
            b.typname::text, b.typcategory::text, b.typtype::text,
-           (CASE WHEN b.typname IN ('varchar', 'bpchar') AND m.mod > 4 THEN m.mod - 4 END)::text
+           (CASE WHEN b.typname IN ('varchar', 'bpchar') AND m.mod > 4 THEN m.mod - 4 END)::text,
+           (CASE WHEN e.typtype = 'd' THEN format_type(e.typbasetype, e.typtypmod) || '[]'
+                 WHEN t.typtype = 'd' THEN format_type(b.oid, m.mod) END)::text
          FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
            JOIN pg_type t ON t.oid = a.atttypid
            LEFT JOIN pg_type t2 ON t.typtype = 'd' AND t2.oid = t.typbasetype
            LEFT JOIN pg_type t3 ON t2.typtype = 'd' AND t3.oid = t2.typbasetype
            JOIN pg_type b ON b.oid = coalesce(t3.oid, t2.oid, t.oid)
+           LEFT JOIN pg_type e ON b.typcategory = 'A' AND e.oid = b.typelem
            CROSS JOIN LATERAL (SELECT CASE WHEN t.typtype = 'd' THEN greatest(t.typtypmod, t2.typtypmod) ELSE a.atttypmod END AS mod) m
          WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {USER}
          ORDER BY a.attrelid, a.attnum"
@@ -119,6 +122,7 @@ async fn columns(session: &mut Session, tables: &mut Tables) -> Result<(), Conne
         let column = Column {
             name: row.text(2).to_owned(),
             type_name: row.text(3).to_owned(),
+            base_type: Some(row.text(10).to_owned()).filter(|name| !name.is_empty()),
             family: family(row.text(6), row.text(7), row.text(8)),
             nullable: row.flag(4),
             max_length: row.number(9).and_then(|length| u32::try_from(length).ok()),

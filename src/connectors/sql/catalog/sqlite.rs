@@ -68,6 +68,7 @@ async fn columns(session: &mut Session, tables: &mut Tables) -> Result<(), Conne
         table.columns.push(Column {
             name: row.text(1).to_owned(),
             type_name: row.text(2).to_owned(),
+            base_type: None,
             family: family(row.text(2)),
             nullable: !row.flag(3) && !never_null,
             max_length: None,

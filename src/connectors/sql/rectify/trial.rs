@@ -17,7 +17,7 @@ use crate::{
     connectors::{ConnectorError, ErrorKind, Work},
     domain::{
         compiled::{Action, KeyColumn, TableName},
-        rectification::{NewValue, PointsAt, Rectification, UniqueColumns},
+        rectification::{Correctable, NewValue, PointsAt, Rectification, UniqueColumns, reads_as_number},
         schema::Family,
     },
 };
@@ -36,7 +36,7 @@ pub(in super::super) async fn trial(
 ) -> Result<(), ConnectorError> {
     let Action::Rectify(rectification) = work.action else { return Ok(()) };
     for (correctable, value) in rectification.corrections() {
-        try_value(session, context, work, &correctable.column, value).await?;
+        try_value(session, context, work, correctable, value).await?;
     }
     let matched = predicate::all(context, work.rows)?;
     let open = guarded(context, work, remaining(context, work.rows, work.action, matched.clone())?)?;
@@ -75,11 +75,12 @@ async fn try_value(
     session: &mut Session,
     context: Context<'_>,
     work: &Work<'_>,
-    column: &KeyColumn,
+    correctable: &Correctable,
     value: &NewValue,
 ) -> Result<(), ConnectorError> {
+    let column = &correctable.column;
     let refused = |detail: &str| Err(refusal(ErrorKind::InvalidValue, &column.name, detail));
-    let Some(query) = kept_unchanged(context, &work.rows.table, column, value) else { return Ok(()) };
+    let Some(query) = kept_unchanged(context, &work.rows.table, correctable, value) else { return Ok(()) };
     match is_met(session, query).await {
         Ok(true) => Ok(()),
         Ok(false) => {
@@ -107,14 +108,15 @@ async fn is_met(session: &mut Session, condition: Fragment) -> Result<bool, Conn
 fn kept_unchanged(
     context: Context<'_>,
     table: &TableName,
-    column: &KeyColumn,
+    correctable: &Correctable,
     value: &NewValue,
 ) -> Option<Fragment> {
     let (NewValue::Text(text) | NewValue::Number(text)) = value else { return None };
+    let column = &correctable.column;
     let bound = Fragment::bound(Bind::Text(Some(text.clone())));
     match context.dialect {
-        Dialect::Sqlite => None,
-        Dialect::Postgres => Some(postgres_unchanged(column, value, bound)),
+        Dialect::Sqlite => sqlite_any(table, column, text),
+        Dialect::Postgres => Some(postgres_unchanged(correctable, value, bound)),
         Dialect::MySql => {
             let name = column.type_name.as_str();
             match column.family {
@@ -146,18 +148,43 @@ fn kept_unchanged(
     }
 }
 
-fn postgres_unchanged(column: &KeyColumn, value: &NewValue, bound: Fragment) -> Fragment {
-    let name = column.type_name.as_str();
+/// A column of type `ANY` keeps a text that reads as a number in a STRICT table alone.
+fn sqlite_any(table: &TableName, column: &KeyColumn, text: &str) -> Option<Fragment> {
+    if !column.type_name.eq_ignore_ascii_case("any") || !reads_as_number(text) {
+        return None;
+    }
+    let name = Fragment::bound(Bind::Text(Some(table.name.clone())));
+    Some(name.within("(SELECT max(strict) FROM pragma_table_list(", ")) = 1"))
+}
+
+fn postgres_unchanged(correctable: &Correctable, value: &NewValue, bound: Fragment) -> Fragment {
+    let column = &correctable.column;
+    let name = correctable.base_type();
     let kept = kept_by_postgres(column, value);
-    if name.contains('(') {
-        return kept.within("(", ") = (").and(bound).then(&format!("::text::{})", postgres_bare(name)));
+    if name.contains('(') || name.starts_with("interval ") {
+        let bare = match name.strip_prefix("interval") {
+            Some(rest) if rest.ends_with("[]") => "interval[]".to_owned(),
+            Some(_) => "interval".to_owned(),
+            None => postgres_bare(name),
+        };
+        return kept.within("(", &format!(")::{bare} = (")).and(bound).then(&format!("::text::{bare})"));
     }
     let is_plain = matches!(name, "numeric" | "real" | "double precision" | "money");
     if column.family == Family::Number && !is_plain {
-        // A domain may round.
         return kept.within("(", ")::numeric = (").and(bound).then("::text::numeric)");
     }
-    kept.within("(", ")::text IS NOT NULL")
+    if column.family != Family::Other && column.family != Family::Array {
+        return kept.within("(", ")::text IS NOT NULL");
+    }
+    // What a field of a composite type would keep nobody can tell by the type's name: it must be written as it is kept.
+    let of_fields = Fragment::bound(Bind::Text(Some(name.to_owned()))).within(
+        "EXISTS (SELECT 1 FROM pg_catalog.pg_type rightful_t LEFT JOIN pg_catalog.pg_type rightful_e \
+         ON rightful_e.oid = rightful_t.typelem WHERE rightful_t.oid = ",
+        "::text::regtype AND 'c' IN (rightful_t.typtype, rightful_e.typtype))",
+    );
+    let as_kept = kept.clone().within("(", ")::text = ").and(bound);
+    let taken = kept.within("(", ")::text IS NOT NULL");
+    Fragment::join([of_fields.within("NOT ", ""), as_kept], " OR ").parenthesised().then(" AND ").and(taken)
 }
 
 /// The rows of a step and what becomes of them.

@@ -52,8 +52,15 @@ fn column(table: &mut Table, text: &str) {
     let name = words.next().expect("a column's name").to_owned();
     let type_text = words.next().expect("a column's type");
     let (family, type_name, max_length) = kind(type_text);
-    let mut column =
-        Column { name: name.clone(), type_name, family, nullable: false, max_length, generated: false };
+    let mut column = Column {
+        name: name.clone(),
+        type_name,
+        base_type: None,
+        family,
+        nullable: false,
+        max_length,
+        generated: false,
+    };
     while let Some(word) = words.next() {
         match word {
             "pk" => table.primary_key.push(name.clone()),

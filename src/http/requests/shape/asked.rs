@@ -46,7 +46,7 @@ pub struct SubmitBody {
 #[expect(dead_code, reason = "describes a body that is read field by field, for its faults' places")]
 pub struct ApproveBody {
     /// As the preview has it; refused when the plan has changed since.
-    #[schema(example = "sha256:…")]
+    #[schema(example = "sha256:…", pattern = "^sha256:")]
     plan_version: String,
     /// Not kept as text: no event holds free text.
     #[schema(max_length = 2000)]

@@ -68,6 +68,21 @@ fn postgres() -> Vec<Case> {
         ("\"char\"", "'x'", vec![text("y")]),
         ("mood", "'sad'", vec![text("very ''happy"), null()]),
         ("small_text", "'x'", vec![text("four")]),
+        ("d_bits", "'0000'", vec![text("0110")]),
+        ("d_texts", "'{a}'", vec![(json!(["abc", null]), Some("{abc,NULL}"))]),
+        ("d_decimal[]", "'{1}'", vec![(json!(["1.234", 2]), Some("{1.234,2.000}"))]),
+        (
+            "d_instant",
+            "'2000-01-01'",
+            vec![(json!("1899-12-31T23:59:59.25Z"), Some("1899-12-31 23:59:59.25+00"))],
+        ),
+        ("d_local", "'2000-01-01'", vec![text("1815-12-10 01:02:03")]),
+        ("d_double", "1", vec![text("0.30000000000000004"), text("1e+300")]),
+        ("pair", "'(1,2)'", vec![text("(7,1.50)")]),
+        ("bit(3)[]", "'{000}'", vec![(json!([["010"], ["111"]]), Some("{{010},{111}}"))]),
+        ("box[]", "'{}'", vec![(json!(["(2,2),(1,1)"]), Some("{(2,2),(1,1)}"))]),
+        ("interval year to month", "'1 year'", vec![text("2 years 3 mons")]),
+        ("tsrange", "'empty'", vec![text("[\"1815-12-10 00:00:00\",infinity)")]),
         (
             "uuid",
             "'00000000-0000-0000-0000-000000000000'",
@@ -182,6 +197,7 @@ fn mysql() -> Vec<Case> {
         ),
         ("decimal(10,2) unsigned", "1", vec![(json!("0.1"), Some("0.10"))]),
         ("float", "1", vec![(json!(0.1), Some("0.1")), (json!("16777216"), Some("16777200"))]),
+        ("double(10,3)", "1", vec![(json!("-0.1"), Some("-0.100")), (json!("-0.001"), Some("-0.001"))]),
         ("float(7,2)", "1", vec![(json!("12345.25"), Some("12345.25"))]),
         (
             "double",
@@ -237,7 +253,16 @@ fn mysql() -> Vec<Case> {
         ("set('x','y','z')", "'x'", vec![(json!("z,x"), Some("x,z")), text("")]),
         ("bit(9)", "b'1'", vec![(json!("100000001"), Some("257")), (json!(341), Some("341"))]),
         ("inet6", "'::1'", vec![(json!("2001:0db8::0001"), Some("2001:db8::1"))]),
-        ("point", "POINT(0,0)", vec![text("POINT(1.5 -2)")]),
+        ("enum('a\\\\b','c\\nd')", "'c\\nd'", vec![text("a\\b"), text("c\nd")]),
+        (
+            "point",
+            "POINT(0,0)",
+            vec![
+                text("POINT(1.5 -2)"),
+                // As an export shows it.
+                (json!("AAAAAAEBAAAAAAAAAAAA8D8AAAAAAAAAQA=="), Some("POINT(1 2)")),
+            ],
+        ),
     ]
 }
 
@@ -331,6 +356,17 @@ pub fn refused(dialect: Dialect) -> Refused {
             ("real[]", "'{}'", json!([[0.5, 16_777_217]])),
             ("integer[]", "'{}'", json!(["x", {}])),
             ("bit(3)", "'000'", json!("10")),
+            ("d_bits", "'0000'", json!("01")),
+            ("d_instant", "'2000-01-01'", json!("2000-01-01T00:00:00")),
+            ("d_instant", "'2000-01-01'", json!("2000-01-01T00:00:00.1234Z")),
+            ("d_local", "'2000-01-01'", json!("2000-01-01T00:00:00+05:00")),
+            ("d_decimal", "1", json!("1.2345")),
+            ("d_decimal[]", "'{}'", json!(["1.2345"])),
+            ("name[]", "'{}'", json!(["x".repeat(70)])),
+            ("tsrange", "'empty'", json!("[2000-01-01 00:00+05,)")),
+            ("tstzrange", "'empty'", json!("[2000-01-01 00:00,)")),
+            ("tsrange[]", "'{}'", json!(["[now,)"])),
+            ("interval", "'1 day'", json!("0.12345678 sec")),
         ],
         Dialect::MySql => vec![
             ("tinyint unsigned", "1", json!(256)),
@@ -354,12 +390,16 @@ pub fn refused(dialect: Dialect) -> Refused {
             ("bit(2)", "b'1'", json!(4)),
             ("bit(2)", "b'1'", json!(-1)),
             ("float", "1", json!("16777217")),
+            ("float(10,2)", "1", json!("12345678.12")),
             ("float", "1", json!("1e-60")),
             ("double", "1", json!("9007199254740993")),
         ],
         Dialect::Sqlite => vec![
             ("INTEGER", "1", json!("9223372036854775808")),
             ("INTEGER", "1", json!("one")),
+            ("STRING", "'x'", json!("0049123456")),
+            ("PHONE", "'x'", json!("+4912345")),
+            ("JSON", "'1'", json!(u64::MAX)),
             ("REAL", "1", json!("NaN")),
             ("DECIMAL(30,2)", "1", json!("12345678901234567.89")),
             ("TEXT", "'x'", json!(5)),
