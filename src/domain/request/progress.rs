@@ -223,6 +223,13 @@ impl StepState {
         })
     }
 
+    /// More of it was found after it was proved to be done: it begins once more, which the log shows.
+    pub fn reopened(&mut self) {
+        self.status = StepStatus::Pending;
+        self.rows_remaining = None;
+        self.finished_at = None;
+    }
+
     /// Begun, and not yet proved to be done.
     #[must_use]
     pub fn is_under_way(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         compiled::{Alternative, Rows, Source},
         key::Tuple,
-        request::{Confidential, RunCode},
+        request::{Confidential, RunCode, StepStatus},
         vault::DataKey,
     },
     service::{Service, readings::CONFIDENTIAL},
@@ -156,6 +156,14 @@ async fn whole_set(run: &Run<'_>, recorder: &Recorder, set: usize) -> Result<Arc
 fn collect_sets(rows: &Rows, into: &mut BTreeSet<usize>) {
     into.extend(rows.any_of.iter().flat_map(sets_of));
     rows.except.iter().chain(&rows.within).for_each(|rows| collect_sets(rows, into));
+}
+
+/// True while no step has begun to remove the rows that a set is read from.
+pub fn is_readable(run: &Run<'_>, recorder: &Recorder, set: usize) -> bool {
+    let until = run.plan.key_sets.get(set).and_then(|set| set.readable_until);
+    until.is_none_or(|until| {
+        recorder.request.steps.get(until).is_none_or(|step| step.status == StepStatus::Pending)
+    })
 }
 
 async fn open_chunk(

@@ -146,6 +146,9 @@ async fn prepare<'a>(
         Run { service, plan: plan.clone(), steps, data_key, root: Arc::new(root), limits, resumed: !fresh };
     if !fresh {
         resume::book_recovered(&run, recorder).await?;
+        if recorder.request.kind == Kind::Erasure {
+            resume::reopen(&run, recorder).await?;
+        }
     }
     Ok(Some((run, confidential)))
 }

@@ -16,7 +16,7 @@ use crate::{
         compiled::{Action, CompiledPlan, Step},
         key::{Key, Tuple},
         rectification::lasting_refs,
-        request::{RunCode, StepStatus},
+        request::{RunCode, StepState, StepStatus},
         vault::{DataKey, Vault},
     },
     service::Service,
@@ -169,4 +169,37 @@ pub async fn book_recovered(run: &Run<'_>, recorder: &mut Recorder) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Does steps again whose keys have become more during a pause: the rows that lead to them will be gone soon.
+pub async fn reopen(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    let mut grown = Vec::new();
+    for set in 0..run.plan.key_sets.len() {
+        if keys::is_readable(run, recorder, set) && keys::collect(run, recorder, &[set]).await? > 0 {
+            grown.push(set);
+        }
+    }
+    let is_led_to =
+        |step: &Step| step.rows.any_of.iter().flat_map(keys::sets_of).any(|set| grown.contains(&set));
+    let again: Vec<usize> = run
+        .steps
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| is_led_to(step))
+        .map(|(position, _)| position)
+        .filter(|position| recorder.request.steps.get(*position).is_some_and(StepState::is_verified))
+        .collect();
+    if again.is_empty() {
+        return Ok(());
+    }
+    recorder
+        .record(move |request, _, _| {
+            for step in again.iter().copied() {
+                if let Some(step) = request.steps.get_mut(step) {
+                    step.reopened();
+                }
+            }
+            Vec::new()
+        })
+        .await
 }

@@ -201,12 +201,7 @@ pub fn still_there(run: &Run<'_>, position: usize) -> Interrupt {
 /// Keys of rows that appeared since the manifest was read, as long as their source can still be read.
 async fn top_up(run: &Run<'_>, recorder: &mut Recorder, step: &Step) -> Result<(), Interrupt> {
     let mut sets: Vec<usize> = step.rows.any_of.iter().flat_map(keys::sets_of).collect();
-    sets.retain(|set| {
-        let until = run.plan.key_sets.get(*set).and_then(|set| set.readable_until);
-        until.is_none_or(|until| {
-            recorder.request.steps.get(until).is_none_or(|step| step.status == StepStatus::Pending)
-        })
-    });
+    sets.retain(|set| keys::is_readable(run, recorder, *set));
     keys::collect(run, recorder, &sets).await?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{count, harness, pacing};
 use crate::support::{
+    faulty::Fault,
     harness::Harness,
     stores::sqlite_store,
     targets::{target_like, targets},
@@ -53,6 +54,65 @@ connections:
         assert_eq!(left, shop.rows("SELECT id FROM orders ORDER BY id"));
         let parts = harness.service.store.key_parts(id, "").await.unwrap();
         assert!(parts.is_empty(), "the sealed keys are destroyed at completion");
+    }
+}
+
+/// The rows that lead to them are about to go, so that this is the last moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_during_a_pause_under_another_key_goes_too() {
+    let plan = "plan: customer
+subject:
+  user_id: shop.users.id
+connections:
+  shop:
+    users:
+      erase: delete
+    devices:
+      match: { user_id: users.id }
+      erase: delete
+  crm:
+    events:
+      match: { tag: shop.devices.tag }
+      erase: delete
+    tickets:
+      match: { user_id: shop.users.id }
+      erase: delete
+";
+    for shop in targets() {
+        let crm = target_like(&shop);
+        shop.execute(
+            "CREATE TABLE users (id INTEGER PRIMARY KEY);
+             CREATE TABLE devices (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, tag VARCHAR(20));
+             INSERT INTO users VALUES (1), (2); INSERT INTO devices VALUES (1, 1, 'a'), (2, 2, 'b');",
+        );
+        crm.execute(
+            "CREATE TABLE events (id INTEGER PRIMARY KEY, tag VARCHAR(20));
+             CREATE TABLE tickets (id INTEGER PRIMARY KEY, user_id INTEGER);
+             INSERT INTO events VALUES (1, 'a'), (2, 'b'); INSERT INTO tickets VALUES (1, 1), (2, 2);",
+        );
+        let store = sqlite_store().await;
+        let connections = [("shop", shop.url.as_str()), ("crm", crm.url.as_str())];
+        let (harness, faults) = Harness::faulty(store.store.clone(), &connections, pacing());
+        harness.register(plan).await.unwrap();
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        // One of the two in that database is done, and the other's reply is lost.
+        faults.next(&[Fault::None, Fault::None, Fault::LostReply]);
+        let paused = harness.run(id).await;
+        assert_eq!(paused.status(), Status::Paused, "{:?}: {paused:?}", shop.dialect);
+        let verified: Vec<&str> =
+            paused.steps.iter().filter(|step| step.is_verified()).map(|step| step.name.as_str()).collect();
+        assert_eq!(verified, ["crm.events"], "{:?}", shop.dialect);
+        shop.execute("UPDATE devices SET tag = 'c' WHERE id = 1; INSERT INTO devices VALUES (3, 1, 'd')");
+        crm.execute("INSERT INTO events VALUES (3, 'c'), (4, 'd')");
+        harness.make_due(id).await;
+        let done = harness.run(id).await;
+        assert_eq!(done.state.outcome(), Some(Outcome::Done), "{:?}: {done:?}", shop.dialect);
+        for (target, table) in [(&shop, "users"), (&shop, "devices"), (&crm, "events"), (&crm, "tickets")] {
+            assert_eq!(count(target, table), 1, "{:?}: {table}", shop.dialect);
+        }
+        for step in &done.steps {
+            assert_eq!(step.rows_matched, Some(step.rows_affected), "{step:?}");
+        }
     }
 }
 
