@@ -11,11 +11,11 @@ use super::{
     conn::{on, shared},
     holds::{exclude_placements, hold_on},
     rows::uuid,
-    schema::{request_refs, requests, subject_locks},
-    statements::{lock, put_refs, release, unlock},
+    schema::{open_requests, request_refs, requests, subject_locks},
+    statements::{lock, open, put_refs, release, unlock},
     tx::sorted,
 };
-use crate::domain::request::{NEVER, Request};
+use crate::domain::request::{NEVER, Places, Request};
 
 impl Tx {
     /// Records pseudonyms that became known.
@@ -45,6 +45,23 @@ impl Tx {
             .select(requests::id);
         let ids: Vec<String> = on!(self.conn().await?, |c| open.load(c).await)?;
         ids.iter().map(|id| uuid(id)).collect()
+    }
+
+    /// Gives up places among the open requests and takes others, where they are free: somebody else may need the old ones.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn move_places(&mut self, id: Uuid, old: &Places, new: &Places) -> Result<(), StoreError> {
+        let Some(request) = self.lock_request(id).await? else { return Ok(()) };
+        let text = id.to_string();
+        let conn = self.conn().await?;
+        let own = open_requests::table.filter(open_requests::request_id.eq(&text));
+        let given_up = own.filter(open_requests::place.eq_any(old.all()));
+        let given_up: usize = shared!(conn, |c| diesel::delete(given_up).execute(c).await)?;
+        if given_up > 0 {
+            open(conn, &request, &text, new).await?;
+        }
+        Ok(())
     }
 
     /// Forgets what is known of the person, with the locks and the place among the open requests that hang on it.

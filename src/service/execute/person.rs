@@ -72,13 +72,16 @@ pub(super) async fn leave(
         before: columns(root, &run.root),
         after: columns(root, &root.corrected(&run.root, &run.steps)),
     };
-    for id in tx.open_requests_of(&identities.given_up(), by).await? {
-        let (data_key, _) = keys::confidential(run.service, id).await?;
+    let (given_up, vault) = (identities.given_up(), &run.service.vault);
+    for id in tx.open_requests_of(&given_up, by).await? {
+        let (data_key, asked) = keys::confidential(run.service, id).await?;
         let known = left(run.service, id, &data_key).await?;
         if !known.is_some_and(|person| person.is_by(by)) {
             put(tx, id, &data_key, &if is_sure { row() } else { Person::Unsure }).await?;
             // It is found by them from now on, also by the next rectification.
             tx.add_refs(id, &identities.after).await?;
+            let places = |refs: &[(String, String)]| asked.places(vault, refs);
+            tx.move_places(id, &places(&given_up), &places(&identities.after)).await?;
         }
     }
     // Of a plan whose root is a copy here: which of its rows it means is not known here.

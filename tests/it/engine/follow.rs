@@ -174,6 +174,9 @@ async fn an_address_that_somebody_else_got_meanwhile_leads_to_nobody_else() {
         let placed = hold_on(&harness, "joe@example.com").await;
         let id = harness.submit("customer", json!({ "email": "joe@example.com" })).await;
         assert_eq!(harness.run(id).await.status(), Status::OnHold);
+        let her_hold = hold(&harness).await;
+        let hers = harness.submit("customer", json!({ "email": "jane@example.com" })).await;
+        assert_eq!(harness.run(hers).await.status(), Status::OnHold);
         // Jane moves on, and Joe gets the address that she had.
         for (user, email) in [(1, "jo@example.com"), (2, "jane@example.com")] {
             let changes = json!({ "shop.users": { "email": email } });
@@ -187,6 +190,13 @@ async fn an_address_that_somebody_else_got_meanwhile_leads_to_nobody_else() {
         assert_eq!(done.state.outcome(), Some(Outcome::Done), "{:?}: {done:?}", target.dialect);
         let left = target.rows("SELECT email FROM users");
         assert_eq!(left, [[Some("jo@example.com".to_owned())]], "{:?}: Jane is still there", target.dialect);
+        // Her request stands in nobody's way who has her old address by now.
+        target.execute("INSERT INTO users VALUES (3, 'jane@example.com', '3')");
+        let other = harness.submit("customer", json!({ "email": "jane@example.com" })).await;
+        assert_eq!(harness.run(other).await.state.outcome(), Some(Outcome::Done), "{:?}", target.dialect);
+        let done = released(&harness, &her_hold, hers).await;
+        assert_eq!(done.state.outcome(), Some(Outcome::Done), "{:?}: {done:?}", target.dialect);
+        assert_eq!(count(&target, "users"), 0, "{:?}", target.dialect);
     }
 }
 

@@ -1,12 +1,16 @@
 //! Rectification of every type that the catalogs know, with the values that break naive code; what came of it is read
 //! by the database's own client.
 
+mod refusals;
 mod tables;
 
 use rightful::domain::request::{Outcome, RunCode};
 use serde_json::{Value, json};
 
-use self::tables::{Case, Refused, cases, refused};
+use self::{
+    refusals::{Refused, refused},
+    tables::{Case, cases},
+};
 use super::{code, harness, pacing};
 use crate::support::{
     harness::Harness,
