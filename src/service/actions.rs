@@ -9,6 +9,7 @@ use super::{
     error::ServiceError,
     execute::person::PERSON_PART,
     intake::{given_refs, known_refs},
+    packages::sweep_one,
     readings::{CONFIDENTIAL, Reader, Reading, complete},
     registry::Availability,
 };
@@ -16,7 +17,7 @@ use crate::{
     domain::{
         audit::NewEvent,
         compiled::{CompiledPlan, Step},
-        request::{Cancelled, Confidential, Places, Request, State, WithReason},
+        request::{Cancelled, Confidential, Kind, Places, Request, State, WithReason},
     },
     store::{NewSecrets, Tx},
 };
@@ -38,6 +39,9 @@ pub async fn cancel(
     let request = finish(tx, outcome).await?;
     service.watchers.changed(&request);
     service.wake.notify_one();
+    if request.kind == Kind::Export && request.status().is_end() {
+        sweep_one(service, &request).await?;
+    }
     complete(service, request).await
 }
 

@@ -26,7 +26,7 @@ use crate::{
     },
     store::{LinkUse, Package, Tx},
 };
-pub use expiry::{discard, expire, run, sweep, tidy};
+pub use expiry::{discard, expire, run, sweep, sweep_one, tidy};
 pub use parts::{Parts, Upload};
 
 /// The longest life of a link.

@@ -26,7 +26,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::Service;
+use super::{Service, packages};
 use crate::{
     connectors::{Connector, Limits},
     domain::{
@@ -65,6 +65,12 @@ pub async fn execute(
         Err(interrupt) => {
             if let Err(error) = recorder.end(interrupt, touched_before).await {
                 tracing::warn!(request = %id, %error, "the end of an attempt was not recorded; its lease will run out");
+            }
+            if recorder.request.kind == Kind::Export
+                && recorder.request.status().is_end()
+                && let Err(error) = packages::sweep_one(service, &recorder.request).await
+            {
+                tracing::warn!(request = %id, %error, "what was left of its package is removed later");
             }
         }
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::tell;
 use crate::{
     connectors::{ConnectorError, objects::Objects},
-    domain::audit::EventName,
+    domain::{audit::EventName, request::Request},
     service::{Service, actions::finish, error::ServiceError},
 };
 
@@ -90,13 +90,21 @@ pub async fn sweep(service: &Service) -> Result<(), ServiceError> {
         // What is not of this store may be of another one that shares the bucket.
         let Ok(id) = folder.parse::<Uuid>() else { continue };
         let Some(request) = service.store.request(id).await? else { continue };
-        if !request.status().is_end() {
-            continue;
+        if request.status().is_end() {
+            sweep_one(service, &request).await?;
         }
-        let place = service.store.package(id).await?.map(|package| package.place);
-        // An attempt that begins after a retry meanwhile has a later epoch.
-        tidy(&service.packages.objects, id, request.epoch + 1, place.as_deref()).await;
     }
+    Ok(())
+}
+
+/// Removes what a request that has ended left beside its package, or instead of one.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn sweep_one(service: &Service, request: &Request) -> Result<(), ServiceError> {
+    let place = service.store.package(request.id).await?.map(|package| package.place);
+    // An attempt that begins after a retry meanwhile has a later epoch.
+    tidy(&service.packages.objects, request.id, request.epoch + 1, place.as_deref()).await;
     Ok(())
 }
 

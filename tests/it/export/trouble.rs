@@ -101,7 +101,7 @@ async fn an_export_that_breaks_off_leaves_no_readable_package() {
     }
 }
 
-/// The key of an export that was cancelled was never kept: what lies in the folder is noise, and goes with the sweep.
+/// The key of an export that was cancelled was never kept: what lies in the folder is noise, and goes with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_in_the_folder_is_sealed_and_goes_with_an_export_that_was_cancelled() {
     for store in stores().await {
@@ -118,5 +118,16 @@ async fn what_lies_in_the_folder_is_sealed_and_goes_with_an_export_that_was_canc
             }
         }
         assert_eq!(fixture.harness.cancel_refused(id).await, Status::Completed);
+
+        let broken = fixture.harness.submit_as(Kind::Export, "customer", json!({ "user_id": 2 })).await;
+        fixture.faults.break_off(1);
+        assert_eq!(fixture.harness.run(broken).await.status(), Status::Paused);
+        // As a process leaves it that is killed.
+        let left = folder.join(broken.to_string()).join("000001");
+        std::fs::create_dir_all(&left).unwrap();
+        std::fs::write(left.join("00000000#1"), "half a part").unwrap();
+        assert_eq!(fixture.harness.cancel(broken).await.state.outcome(), Some(Outcome::NothingDone));
+        assert!(!folder.join(broken.to_string()).exists(), "nothing is left of it");
+        assert!(!files(&folder).is_empty(), "the package of the other one is");
     }
 }
