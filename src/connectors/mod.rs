@@ -251,8 +251,10 @@ pub enum ErrorKind {
     SchemaChanged,
     /// Other rows stand in the way, or the constraint did not say what it minds.
     ConstraintViolation,
-    /// A CHECK constraint refused the value itself, or its column cannot hold it.
+    /// A CHECK constraint refused the value itself.
     CheckViolation,
+    /// A column cannot hold the value, or an expression has none.
+    UnfitValue,
     /// A new value that the column can never hold.
     InvalidValue,
     Internal,

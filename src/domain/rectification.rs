@@ -51,7 +51,7 @@ pub struct Rectification {
 pub struct Correctable {
     pub column: KeyColumn,
     /// As [`Column::base_type`](super::schema::Column::base_type).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_type: Option<String>,
     /// In characters, for text of limited length.
     pub max_length: Option<u32>,

@@ -7,8 +7,7 @@ use uuid::Uuid;
 use super::{
     Service,
     error::ServiceError,
-    execute::person::PERSON_PART,
-    intake::{given_refs, known_refs},
+    intake::given_refs,
     packages::sweep_one,
     readings::{CONFIDENTIAL, Reader, Reading, complete},
     registry::Availability,
@@ -150,7 +149,6 @@ pub(super) fn newer_version(service: &Service, request: &Request, known: &Readin
     let refs = given_refs(service, &current.compiled, &given.subject).ok()?;
     let places = given.places(&service.vault, &refs);
     let steps = given.steps(&current.compiled, request.kind).ok()?;
-    let refs = known_refs(service, &current.compiled, &steps, &given.subject).ok()?;
     Some(Newer { plan: current.compiled, steps, refs, places })
 }
 
@@ -167,7 +165,7 @@ pub(super) async fn repin(
         details.insert("plan_version".to_owned(), plan.version.clone().into());
     }
     request.pin(plan, steps);
-    tx.delete_other_keys(request.id, PERSON_PART).await?;
+    tx.delete_keys(request.id, "").await?;
     // Those of the version before may be of other columns.
     tx.forget_refs(request.id).await?;
     if let Some(open) = tx.reopen(request, places).await? {

@@ -18,7 +18,6 @@ use crate::{
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Step},
         rectification::Changes,
-        rectification::lasting_refs,
         request::{
             Answering, Confidential, ExportOptions, IdentityCheck, Kind, Request, State, StepState, Subject,
         },
@@ -89,7 +88,6 @@ pub async fn submit(
         return Err(ServiceError::NothingToExport);
     }
     let places = confidential.places(&service.vault, &refs);
-    let refs = known_refs(service, plan, &steps, &submission.subject)?;
     let mut request = new_request(service, reader, plan, &steps, &submission)?;
     let secrets = seal(service, &confidential)?;
     let details =
@@ -138,20 +136,6 @@ pub fn given_refs(
 ) -> Result<Vec<(String, String)>, ServiceError> {
     let given = plan.root.named(&check_subject(plan, subject)?);
     Ok(subject_refs(plan, &service.vault, &given))
-}
-
-/// What a request is known by from the start.
-///
-/// # Errors
-/// As [`given_refs`].
-pub(super) fn known_refs(
-    service: &Service,
-    plan: &CompiledPlan,
-    steps: &[Step],
-    subject: &Subject,
-) -> Result<Vec<(String, String)>, ServiceError> {
-    let given = plan.root.named(&check_subject(plan, subject)?);
-    Ok(lasting_refs(plan, &service.vault, steps, &given))
 }
 
 /// The request that this principal made with this key before.

@@ -201,21 +201,22 @@ impl Tx {
         Ok(())
     }
 
-    /// Has the holds that know a person by the new pseudonyms forget the old ones, which may be somebody else's soon.
+    /// Has the holds that know a person by pseudonyms which stay forget those that are given up: these may be somebody
+    /// else's soon. One that knows nothing else keeps them.
     ///
     /// # Errors
     /// As every statement.
     pub async fn narrow_holds(
         &mut self,
-        old: &[(String, String)],
-        new: &[(String, String)],
+        given_up: &[(String, String)],
+        staying: &[(String, String)],
     ) -> Result<(), StoreError> {
         let conn = self.conn().await?;
-        let known = hold_refs::table.filter(hold_refs::pseudonym.eq_any(sorted(new)));
+        let known = hold_refs::table.filter(hold_refs::pseudonym.eq_any(sorted(staying)));
         let ids: Vec<String> = shared!(conn, |c| known.select(hold_refs::hold_id).distinct().load(c).await)?;
-        let given_up = hold_refs::table
-            .filter(hold_refs::hold_id.eq_any(ids).and(hold_refs::pseudonym.eq_any(sorted(old))));
-        shared!(conn, |c| diesel::delete(given_up).execute(c).await)?;
+        let forgotten = hold_refs::table
+            .filter(hold_refs::hold_id.eq_any(ids).and(hold_refs::pseudonym.eq_any(sorted(given_up))));
+        shared!(conn, |c| diesel::delete(forgotten).execute(c).await)?;
         Ok(())
     }
 

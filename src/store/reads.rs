@@ -13,6 +13,7 @@ use super::{
     conn::{on, read, shared},
     rows::{RequestRow, uuid},
     schema::{idempotency_keys, request_refs, request_secrets, requests},
+    tx::sorted,
 };
 use crate::domain::request::{Kind, Outcome, Request, Status};
 
@@ -123,6 +124,16 @@ macro_rules! placed {
     }};
 }
 
+/// The requests that are known by one of these pseudonyms.
+fn known_by(pseudonyms: Vec<&str>) -> KnownBy<'_> {
+    request_refs::table.filter(request_refs::pseudonym.eq_any(pseudonyms)).select(request_refs::request_id)
+}
+
+type KnownBy<'a> = diesel::dsl::Select<
+    diesel::dsl::Filter<request_refs::table, diesel::dsl::EqAny<request_refs::pseudonym, Vec<&'a str>>>,
+    request_refs::request_id,
+>;
+
 impl Store {
     /// One request.
     ///
@@ -140,38 +151,42 @@ impl Store {
     /// # Errors
     /// As every statement.
     pub async fn has_other_requests(&self, id: Uuid, refs: &[(String, String)]) -> Result<bool, StoreError> {
-        let pseudonyms: Vec<&str> = refs.iter().map(|(_, pseudonym)| pseudonym.as_str()).collect();
-        let others = request_refs::table
-            .filter(
-                request_refs::pseudonym.eq_any(pseudonyms).and(request_refs::request_id.ne(id.to_string())),
-            )
-            .select(request_refs::request_id)
-            .limit(1);
+        let others = known_by(sorted(refs)).filter(request_refs::request_id.ne(id.to_string())).limit(1);
         let found: Vec<String> = read!(self, |c| others.load(c).await);
         Ok(!found.is_empty())
     }
 
-    /// The last rectification of this person that changed anything, where it ended half-way.
+    /// Rectifications of this person, of any state, the last one first.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn half_done_rectification(
-        &self,
-        refs: &[(String, String)],
-    ) -> Result<Option<Uuid>, StoreError> {
-        let pseudonyms: Vec<&str> = refs.iter().map(|(_, pseudonym)| pseudonym.as_str()).collect();
-        let known = request_refs::table
-            .filter(request_refs::pseudonym.eq_any(pseudonyms))
-            .select(request_refs::request_id);
-        let effective = [Outcome::Partial, Outcome::Done, Outcome::DoneWithExceptions].map(Outcome::as_str);
-        let last = requests::table
-            .filter(requests::id.eq_any(known).and(requests::kind.eq(Kind::Rectification.as_str())))
-            .filter(requests::finished_at.is_not_null().and(requests::outcome.eq_any(effective)))
-            .order((requests::finished_at.desc(), requests::id.desc()))
-            .select((requests::id, requests::outcome));
-        let last: Option<(String, Option<String>)> = read!(self, |c| last.first(c).await.optional());
-        let is_partial = |outcome: Option<&str>| outcome == Some(Outcome::Partial.as_str());
-        last.filter(|(_, outcome)| is_partial(outcome.as_deref())).map(|(id, _)| uuid(&id)).transpose()
+    pub async fn rectifications_of(&self, refs: &[(String, String)]) -> Result<Vec<Request>, StoreError> {
+        let all = requests::table
+            .filter(requests::id.eq_any(known_by(sorted(refs))))
+            .filter(requests::kind.eq(Kind::Rectification.as_str()))
+            .order(requests::id.desc());
+        let rows: Vec<RequestRow> = read!(self, |c| all.select(RequestRow::as_select()).load(c).await);
+        rows.into_iter().map(RequestRow::into_request).collect()
+    }
+
+    /// The first request of this person that was submitted before that one and may still look for the person. One that
+    /// is left to people does not.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn open_before(&self, id: Uuid, refs: &[(String, String)]) -> Result<Option<Uuid>, StoreError> {
+        let older = requests::table
+            .filter(requests::id.eq_any(known_by(sorted(refs))).and(requests::id.lt(id.to_string())))
+            .filter(requests::finished_at.is_null())
+            .order(requests::id);
+        let rows: Vec<RequestRow> = read!(self, |c| older.select(RequestRow::as_select()).load(c).await);
+        for row in rows {
+            let request = row.into_request()?;
+            if !request.is_left_to_people() {
+                return Ok(Some(request.id));
+            }
+        }
+        Ok(None)
     }
 
     /// One request with what is sealed with it and its refs, in one round trip.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError, Tx,
-    conn::{Conn, each, on, read, shared},
+    conn::{Conn, each, read, shared},
     prepared::Prepared,
     schema::request_keys,
 };
@@ -18,18 +18,6 @@ impl Tx {
     /// As every statement.
     pub async fn put_keys(&mut self, id: Uuid, parts: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
         put_keys(self.conn().await?, &id.to_string(), parts).await
-    }
-
-    /// Destroys all parts but one.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn delete_other_keys(&mut self, id: Uuid, but: &str) -> Result<(), StoreError> {
-        let id = id.to_string();
-        let others =
-            request_keys::table.filter(request_keys::request_id.eq(&id).and(request_keys::part.ne(but)));
-        on!(self.conn().await?, |c| diesel::delete(others).execute(c).await)?;
-        Ok(())
     }
 
     /// Destroys the parts whose names start with `prefix`; `""` is all of them.

@@ -10,12 +10,11 @@ use super::{
     claim::NOT_CLAIMABLE,
     conn::{on, shared},
     holds::{exclude_placements, hold_on},
-    rows::uuid,
-    schema::{open_requests, request_refs, requests, subject_locks},
-    statements::{lock, open, put_refs, release, unlock},
+    schema::{request_refs, requests, subject_locks},
+    statements::{lock, put_refs, release, unlock},
     tx::sorted,
 };
-use crate::domain::request::{NEVER, Places, Request};
+use crate::domain::request::{NEVER, Request, RunCode};
 
 impl Tx {
     /// Records pseudonyms that became known.
@@ -24,44 +23,6 @@ impl Tx {
     /// As every statement.
     pub async fn add_refs(&mut self, id: Uuid, refs: &[(String, String)]) -> Result<(), StoreError> {
         put_refs(self.conn().await?, &id.to_string(), refs).await
-    }
-
-    /// The requests that have not ended and are known to be of one of these refs, all but one.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn open_requests_of(
-        &mut self,
-        refs: &[(String, String)],
-        but: Uuid,
-    ) -> Result<Vec<Uuid>, StoreError> {
-        let known = request_refs::table
-            .filter(request_refs::pseudonym.eq_any(sorted(refs)))
-            .select(request_refs::request_id);
-        let open = requests::table
-            .filter(requests::id.eq_any(known).and(requests::finished_at.is_null()))
-            .filter(requests::id.ne(but.to_string()))
-            .order(requests::id)
-            .select(requests::id);
-        let ids: Vec<String> = on!(self.conn().await?, |c| open.load(c).await)?;
-        ids.iter().map(|id| uuid(id)).collect()
-    }
-
-    /// Gives up places among the open requests and takes others, where they are free: somebody else may need the old ones.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn move_places(&mut self, id: Uuid, old: &Places, new: &Places) -> Result<(), StoreError> {
-        let Some(request) = self.lock_request(id).await? else { return Ok(()) };
-        let text = id.to_string();
-        let conn = self.conn().await?;
-        let own = open_requests::table.filter(open_requests::request_id.eq(&text));
-        let given_up = own.filter(open_requests::place.eq_any(old.all()));
-        let given_up: usize = shared!(conn, |c| diesel::delete(given_up).execute(c).await)?;
-        if given_up > 0 {
-            open(conn, &request, &text, new).await?;
-        }
-        Ok(())
     }
 
     /// Forgets what is known of the person, with the locks and the place among the open requests that hang on it.
@@ -119,12 +80,15 @@ impl Tx {
         if taken < pseudonyms.len() {
             return self.holds(&id, pseudonyms).await;
         }
+        let waits = format!("%\"{}\"%", RunCode::SubjectBusy.as_str());
         let of_person = request_refs::table
             .filter(request_refs::pseudonym.eq_any(pseudonyms).and(request_refs::request_id.lt(&id)))
             .select(request_refs::request_id);
         let due = requests::table
             .filter(requests::id.eq_any(of_person).and(requests::finished_at.is_null()))
             .filter(requests::status.ne_all(NOT_CLAIMABLE).and(requests::run_at.lt(NEVER.naive_utc())))
+            // One that itself waits for an older one has no turn to give.
+            .filter(requests::error.is_null().or(requests::error.not_like(waits)))
             .count();
         let due: i64 = on!(self.conn().await?, |c| due.get_result(c).await)?;
         Ok(due == 0)

@@ -60,7 +60,7 @@ const SLOW: Sorted = (ErrorKind::StatementTimeout, "the statement took longer th
 const CHANGED: Sorted = (ErrorKind::SchemaChanged, "a table, column, type or right is not what it was");
 const CONSTRAINT: Sorted = (ErrorKind::ConstraintViolation, "a constraint refused it");
 const CHECK: Sorted = (ErrorKind::CheckViolation, "a CHECK constraint refused it");
-const UNFIT: Sorted = (ErrorKind::CheckViolation, "a value does not fit its column");
+const UNFIT: Sorted = (ErrorKind::UnfitValue, "a value does not fit its column");
 const OTHER: Sorted = (ErrorKind::Internal, "the database refused the statement");
 
 /// PostgreSQL documentation, appendix A.
@@ -78,7 +78,7 @@ fn postgres(state: Option<&str>) -> Option<Sorted> {
         "23514" => CHECK,
         _ if state.starts_with("23") => CONSTRAINT,
         // Data exceptions, and values beyond the limits of an index.
-        _ if state.starts_with("22") || state.starts_with("54") => UNFIT,
+        _ if state.starts_with("22") || state == "54000" => UNFIT,
         _ if state.starts_with("08") || state.starts_with("28") || state.starts_with("3D") => LOST,
         _ => OTHER,
     })
@@ -87,7 +87,7 @@ fn postgres(state: Option<&str>) -> Option<Sorted> {
 /// diesel hides MySQL's error number; its texts are fixed per message and begin alike in every version. The server
 /// is asked to speak English (`lc_messages`).
 fn mysql(message: &str) -> Option<Sorted> {
-    const TEXTS: [(&str, Sorted); 27] = [
+    const TEXTS: [(&str, Sorted); 26] = [
         ("Lock wait timeout exceeded", LOCKED),
         ("Statement aborted because lock(s) could not be acquired", LOCKED),
         ("Deadlock found", CONFLICT),
@@ -110,12 +110,14 @@ fn mysql(message: &str) -> Option<Sorted> {
         ("CONSTRAINT", CHECK),
         ("Check constraint", CHECK),
         ("Out of range value", UNFIT),
-        ("Incorrect ", UNFIT),
         ("Data truncated", UNFIT),
         ("Cannot get geometry object", UNFIT),
         ("Input/output error", LOST),
         ("connection closed", LOST),
     ];
+    if message.contains("Incorrect ") && message.contains(" value") {
+        return Some(UNFIT);
+    }
     TEXTS.iter().find(|(text, _)| message.contains(text)).map(|(_, sorted)| *sorted)
 }
 

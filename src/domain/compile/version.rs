@@ -36,6 +36,7 @@ pub(super) fn of(plan: &CompiledPlan) -> PlanVersion {
 fn bare(correctable: &mut Correctable) {
     correctable.column.type_name.clear();
     correctable.column.nullable = false;
+    correctable.base_type = None;
     correctable.max_length = None;
     correctable.fixed = None;
     correctable.unique.clear();

@@ -52,28 +52,27 @@ impl Identities {
         self.before.iter().filter(|old| !self.after.contains(old)).cloned().collect()
     }
 
-    /// All of them, each once.
+    /// Those that nobody is found by before.
     #[must_use]
-    pub fn all(&self) -> Refs {
-        let mut all = Refs::new();
-        for found in
-            [&self.before, &self.after, &self.copies_before, &self.copies_after].into_iter().flatten()
-        {
-            if !all.contains(found) {
-                all.push(found.clone());
-            }
-        }
-        all
+    pub fn gained(&self) -> Refs {
+        self.after.iter().filter(|new| !self.before.contains(new)).cloned().collect()
+    }
+
+    /// True where the person will be found by other identities, or a copy of one by another value.
+    #[must_use]
+    pub fn are_changed(&self) -> bool {
+        self.before != self.after || self.copies_before != self.copies_after
     }
 }
 
-/// What a request is known by: the person's identities, and those that a rectification gives the person. Whoever names the
-/// person by a new one waits for it.
+/// What a request is known by. Of one that changes an identity also as other plans have it: whoever works under those
+/// must not come in between.
 #[must_use]
 pub fn lasting_refs(plan: &CompiledPlan, vault: &Vault, steps: &[Step], tuple: &Tuple) -> Refs {
-    match plan.root.corrected(tuple, steps) == *tuple {
-        true => subject_refs(plan, vault, tuple),
-        false => Identities::of(plan, vault, steps, tuple).all(),
+    let identities = Identities::of(plan, vault, steps, tuple);
+    match identities.are_changed() {
+        true => identities.before.into_iter().chain(identities.copies_before).collect(),
+        false => subject_refs(plan, vault, tuple),
     }
 }
 

@@ -115,6 +115,8 @@ pub enum RunCode {
     Internal,
     AttemptsExhausted,
     SubjectAmbiguous,
+    /// Another request of the person must end first.
+    SubjectBusy,
     /// A rectification's value that its column can never hold.
     InvalidChanges,
     /// A step in code says that it needs a person.
@@ -150,6 +152,7 @@ impl RunCode {
             Self::ConnectionUnavailable
             | Self::LockTimeout
             | Self::SchemaChanged
+            | Self::SubjectBusy
             | Self::ConstraintViolation => Disposition::Wait,
             Self::RowsRemaining | Self::Internal => Disposition::Retry,
             Self::AttemptsExhausted | Self::SubjectAmbiguous | Self::InvalidChanges | Self::StepFailed => {
@@ -169,6 +172,7 @@ impl RunCode {
             Self::Internal => "internal",
             Self::AttemptsExhausted => "attempts_exhausted",
             Self::SubjectAmbiguous => "subject_ambiguous",
+            Self::SubjectBusy => "subject_busy",
             Self::InvalidChanges => "invalid_changes",
             Self::StepFailed => "step_failed",
         }

@@ -14,7 +14,7 @@ use super::{Run, recorder::Recorder, trouble::Interrupt};
 use crate::{
     connectors::Keys,
     domain::{
-        compiled::{Alternative, Rows, Source},
+        compiled::{Alternative, Rows, Source, Step},
         key::Tuple,
         request::{Confidential, RunCode, StepStatus},
         vault::DataKey,
@@ -251,7 +251,7 @@ async fn collect_one(run: &Run<'_>, recorder: &mut Recorder, set: usize) -> Resu
                     chunk.into_iter().filter(|tuple| known.insert(hasher.hash_one(tuple))).collect();
                 if !fresh.is_empty() {
                     new += fresh.len() as u64;
-                    put(run, recorder, &format!("{}{next:06}", set_prefix(set)), &fresh).await?;
+                    put(run, recorder, set, next, &fresh).await?;
                     next += 1;
                 }
             }
@@ -260,11 +260,29 @@ async fn collect_one(run: &Run<'_>, recorder: &mut Recorder, set: usize) -> Resu
     Ok(new)
 }
 
-/// One sealed chunk, under the lease.
-async fn put(run: &Run<'_>, recorder: &mut Recorder, part: &str, tuples: &[Tuple]) -> Result<(), Interrupt> {
+/// One sealed chunk, under the lease. A step that was done with the keys so far begins once more.
+async fn put(
+    run: &Run<'_>,
+    recorder: &mut Recorder,
+    set: usize,
+    number: usize,
+    tuples: &[Tuple],
+) -> Result<(), Interrupt> {
     recorder.check()?;
-    let sealed = seal(&run.data_key, part, tuples);
+    let part = format!("{}{number:06}", set_prefix(set));
+    let sealed = seal(&run.data_key, &part, tuples);
+    let is_led_to = |step: &Step| step.rows.any_of.iter().flat_map(sets_of).any(|known| known == set);
+    let led_to: Vec<bool> = run.steps.iter().map(is_led_to).collect();
     let mut tx = run.service.store.begin().await?;
-    tx.put_keys(recorder.request.id, &[(part.to_owned(), sealed)]).await?;
-    recorder.record_in(tx, |_, _, _| Vec::new()).await
+    tx.put_keys(recorder.request.id, &[(part, sealed)]).await?;
+    recorder
+        .record_in(tx, move |request, _, _| {
+            for (step, _) in request.steps.iter_mut().zip(led_to).filter(|(_, led_to)| *led_to) {
+                if step.is_verified() {
+                    step.reopened();
+                }
+            }
+            Vec::new()
+        })
+        .await
 }

@@ -10,7 +10,6 @@ mod group;
 mod keys;
 mod lease;
 mod manual;
-pub(super) mod person;
 mod recorded;
 mod recorder;
 mod rectify;
@@ -153,7 +152,7 @@ async fn prepare<'a>(
     if !fresh {
         resume::book_recovered(&run, recorder).await?;
         if recorder.request.kind == Kind::Erasure {
-            resume::reopen(&run, recorder).await?;
+            resume::collect_more(&run, recorder).await?;
         }
     }
     Ok(Some((run, confidential)))

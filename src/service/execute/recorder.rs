@@ -14,7 +14,8 @@ use crate::{
     domain::{
         audit::NewEvent,
         compiled::CompiledPlan,
-        request::{Disposition, Kind, Places, Request, Status},
+        rectification::Identities,
+        request::{Disposition, Kind, Places, Request, RunCode, Status},
     },
     service::Service,
     store::{Claimed, StoreError, Taken, Tx},
@@ -172,16 +173,22 @@ impl Recorder {
     }
 
     /// As [`record`](Self::record), with the person that was found: refs, sealed keys, and places among the open requests.
+    /// Holds follow the identities that will change.
     pub async fn record_person(
         &mut self,
         refs: &[(String, String)],
+        changing: Option<&Identities>,
         sealed: &[(String, Vec<u8>)],
         places: &Places,
         change: impl FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + 'static,
     ) -> Result<(), Interrupt> {
         let mut tx = self.service.store.begin().await?;
         let taken = tx.take_person(&self.request, refs, sealed, places).await?;
-        let tx = all_of(tx, taken).await?;
+        let mut tx = all_of(tx, taken).await?;
+        if let Some(identities) = changing {
+            tx.widen_holds(&identities.before, &identities.gained()).await?;
+            tx.widen_holds(&identities.copies_before, &identities.copies_after).await?;
+        }
         self.record_in(tx, change).await
     }
 
@@ -221,6 +228,9 @@ impl Recorder {
         let untouched = !touched_before && !self.committed;
         let run_at = self.next_run(&interrupt);
         let max_attempts = self.service.pacing.max_attempts;
+        // Who waits for another one of the person must not keep that one from a part of its locks.
+        let gives_way = interrupt.is(RunCode::SubjectBusy)
+            || matches!(interrupt, Interrupt::Busy) && !self.request.resolved;
         let change: Change = match interrupt {
             Interrupt::LeaseLost => return Ok(()),
             Interrupt::Store(error) => return Err(error),
@@ -246,8 +256,12 @@ impl Recorder {
                 })
             }
         };
+        let mut tx = self.service.store.begin().await?;
+        if gives_way {
+            tx.give_back_locks(self.request.id).await?;
+        }
         let written = self
-            .record(move |request, actor, now| {
+            .record_in(tx, move |request, actor, now| {
                 if untouched {
                     request.touched = false;
                 }

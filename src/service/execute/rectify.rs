@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Run,
     group::{self, Failure, booked, started},
-    keys, person,
+    keys,
     recorder::Recorder,
     trouble::Interrupt,
     verify,
@@ -20,8 +20,9 @@ use crate::{
     connectors::{ConnectorError, CountOf, Cursor, ErrorKind, Keys, NO_LIMIT, Tx, Work},
     domain::{
         compiled::{Action, Resource, ResourceAct, Step},
-        rectification::{Identities, Rectification, renamed_columns},
-        request::StepState,
+        key::Tuple,
+        rectification::{Identities, Rectification, lasting_refs, renamed_columns},
+        request::{RunCode, StepState},
     },
 };
 
@@ -65,7 +66,7 @@ pub fn require_few(run: &Run<'_>, counts: &[u64]) -> Result<(), Interrupt> {
                 "it would change {rows} rows in one transaction, and {MOST_ROWS} are the most: nothing was touched; \
                  correct copies of the value by hand, and leave `cascade` out"
             );
-            let code = crate::domain::request::RunCode::InvalidChanges;
+            let code = RunCode::InvalidChanges;
             return Err(Interrupt::trouble(code, detail, Some(&step.connection), None));
         }
     }
@@ -107,8 +108,6 @@ pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder, group: Range<usiz
     let Some(connection) = run.steps.get(group.start).map(|step| step.connection.clone()) else {
         return Ok(());
     };
-    // An attempt before this one may have written without its record.
-    let is_sure = !(run.resumed && recorder.request.touched);
     let announced = group.clone();
     recorder
         .record(move |request, actor, now| {
@@ -116,11 +115,8 @@ pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder, group: Range<usiz
         })
         .await?;
     let all_keys = bind(run, recorder, &group).await?;
-    // Before the first value is written, and again when all are: a hold or a request may come meanwhile.
-    tell_others(run, recorder, &group, is_sure).await?;
     let affected = repeated(run, recorder, &group, &connection, &all_keys, Ending::Commit).await?;
     book(run, recorder, group.clone(), affected).await?;
-    tell_others(run, recorder, &group, false).await?;
     read_back(run, recorder, group).await
 }
 
@@ -156,24 +152,25 @@ pub async fn rehearse(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Inte
     Ok(())
 }
 
-/// Holds on the person follow the identities that change, and so do requests that are open.
-async fn tell_others(
-    run: &Run<'_>,
-    recorder: &mut Recorder,
-    group: &Range<usize>,
-    is_sure: bool,
-) -> Result<(), Interrupt> {
-    let identities = identities(run);
-    let mut tx = run.service.store.begin().await?;
-    tx.widen_holds(&identities.before, &identities.after).await?;
-    tx.widen_holds(&identities.copies_before, &identities.copies_after).await?;
-    if run.found() && has_root(run, group) {
-        person::leave(run, &mut tx, recorder.request.id, &identities, is_sure).await?;
+/// An identity changes only when nobody is left who was submitted before and would look for the old one.
+pub async fn require_turn(run: &Run<'_>, recorder: &Recorder) -> Result<(), Interrupt> {
+    if !identities(run).are_changed() {
+        return Ok(());
     }
-    recorder.record_in(tx, |_, _, _| Vec::new()).await
+    let refs = lasting_refs(&run.plan, &run.service.vault, &run.steps, &run.root);
+    let Some(other) = run.service.store.open_before(recorder.request.id, &refs).await? else { return Ok(()) };
+    Err(Interrupt::trouble(
+        RunCode::SubjectBusy,
+        format!(
+            "request {other} of this person was submitted before, is still open, and may look for the identity that this \
+             one would change: it goes first; nothing was touched"
+        ),
+        None,
+        None,
+    ))
 }
 
-fn identities(run: &Run<'_>) -> Identities {
+pub fn identities(run: &Run<'_>) -> Identities {
     Identities::of(&run.plan, &run.service.vault, &run.steps, &run.root)
 }
 
@@ -223,7 +220,7 @@ async fn attempt(
         match error.kind {
             ErrorKind::Conflict => Failure::Target(error),
             // No other row stands in the way: it is the value itself, and waiting does not help.
-            ErrorKind::CheckViolation => {
+            ErrorKind::CheckViolation | ErrorKind::UnfitValue => {
                 let refused = ConnectorError { kind: ErrorKind::InvalidValue, ..error };
                 Failure::Interrupt(Interrupt::at(&refused, connection, step))
             }
@@ -279,13 +276,16 @@ async fn write(
     step: &Step,
     keys: &Keys,
 ) -> Result<Option<u64>, ConnectorError> {
-    let renewed = renamed_columns(&run.plan, &run.steps, step, &run.root)
-        .next()
-        .is_some()
-        .then(|| Keys { root: Arc::new(run.plan.root.corrected(&run.root, &run.steps)), ..keys.clone() });
+    let new = run.plan.root.corrected(&run.root, &run.steps);
+    let mut renamed = renamed_columns(&run.plan, &run.steps, step, &run.root).peekable();
+    let is_renamed = renamed.peek().is_some();
+    // In another case alone: where that does not count, the new value finds the same rows as the old one.
+    let compared = |tuple: &Tuple, at: usize| tuple.get(at).cloned().flatten().map(|key| key.compared(true));
+    let is_respelt = renamed.all(|(_, at)| compared(&run.root, at) == compared(&new, at));
+    let renewed = is_renamed.then(|| Keys { root: Arc::new(new), ..keys.clone() });
     let before = match &renewed {
-        Some(renewed) => count(tx, step, CountOf::Matched, renewed).await?,
-        None => 0,
+        Some(renewed) if !is_respelt => count(tx, step, CountOf::Matched, renewed).await?,
+        _ => 0,
     };
     let affected = tx.batch(&work(run, step, keys), &mut Cursor::default(), NO_LIMIT).await?.affected;
     if let Some(renewed) = &renewed
@@ -299,7 +299,7 @@ async fn write(
 fn not_held(run: &Run<'_>, position: usize) -> Interrupt {
     let step = run.steps.get(position);
     Interrupt::trouble(
-        crate::domain::request::RunCode::RowsRemaining,
+        RunCode::RowsRemaining,
         "rows of this person do not hold the new values after they were written: something changes them, as a trigger \
          may",
         step.map(|step| step.connection.as_str()),
@@ -347,7 +347,10 @@ async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) 
     if has_root(run, &group) && run.found() {
         // Nobody has the old ones any more, and somebody else may get them.
         let identities = identities(run);
-        tx.narrow_holds(&identities.given_up(), &identities.after).await?;
+        let staying: Vec<_> =
+            identities.before.iter().filter(|old| identities.after.contains(old)).cloned().collect();
+        tx.narrow_holds(&identities.given_up(), &staying).await?;
+        tx.add_refs(recorder.request.id, &identities.after).await?;
     }
     let columns: Vec<Value> =
         run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::written_columns).collect();

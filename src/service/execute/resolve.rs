@@ -3,12 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{
-    Run, connector, keys, person, person::PERSON_PART, recorder::Recorder, rectify, session_limits,
-    trouble::Interrupt, verify,
-};
+use super::{Run, connector, keys, recorder::Recorder, rectify, session_limits, trouble::Interrupt, verify};
 use crate::{
     connectors::Resolution,
     domain::{
@@ -16,8 +14,8 @@ use crate::{
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Root, Step},
         key::{Key, Tuple},
-        rectification::{Rectification, lasting_refs},
-        request::{Confidential, Kind, Request, RunCode, StepState},
+        rectification::{Changes, Identities, lasting_refs},
+        request::{Confidential, Kind, Outcome, Request, RunCode, StepState},
         vault::DataKey,
     },
     service::Service,
@@ -38,7 +36,7 @@ pub async fn resolve(
     let given = check_subject(plan, &confidential.subject).map_err(|_| {
         Interrupt::trouble(RunCode::SchemaChanged, "an identity no longer fits its column", None, None)
     })?;
-    let wanted = Wanted { service, plan, steps, data_key, given };
+    let wanted = Wanted { service, plan, steps, given };
     let (tuple, found) = wanted.undisturbed(recorder).await?;
     let root = Arc::new(tuple.clone());
     let run = Run {
@@ -54,6 +52,7 @@ pub async fn resolve(
     let sets: Vec<usize> = (0..plan.key_sets.len()).collect();
     keys::collect(&run, recorder, &sets).await?;
     if recorder.request.kind == Kind::Rectification {
+        rectify::require_turn(&run, recorder).await?;
         // Before the counts, which compare with the new values.
         rectify::try_all(&run, recorder).await?;
     }
@@ -71,7 +70,6 @@ struct Wanted<'a> {
     service: &'a Service,
     plan: &'a CompiledPlan,
     steps: &'a [Step],
-    data_key: &'a DataKey,
     given: Vec<(usize, Key)>,
 }
 
@@ -80,20 +78,16 @@ impl Wanted<'_> {
     /// was read. A request that comes later waits for this one, so that only those that are there by now matter.
     async fn undisturbed(&self, recorder: &mut Recorder) -> Result<(Tuple, bool), Interrupt> {
         let refs = |tuple: &Tuple| lasting_refs(self.plan, &self.service.vault, self.steps, tuple);
-        let mut read = self.by_given().await;
-        let mut known = refs(&match &read {
-            Ok((tuple, _)) => tuple.clone(),
-            Err(_) => self.plan.root.named(&self.given),
-        });
+        let mut read = self.read().await;
+        let given = self.plan.root.named(&self.given);
+        let mut known = refs(read.as_ref().map_or(&given, |(tuple, _)| tuple));
         if !self.service.store.has_other_requests(recorder.request.id, &known).await? {
             return read;
         }
-        if recorder.request.kind != Kind::Rectification {
-            self.require_whole(&known).await?;
-        }
         loop {
             recorder.take_locks(&known).await?;
-            let again = self.by_what_was_left(recorder).await?;
+            self.require_unchanged(recorder, &known).await?;
+            let again = self.read().await?;
             let is_same = read.as_ref().is_ok_and(|read| *read == again);
             known = refs(&again.0);
             if is_same {
@@ -103,28 +97,7 @@ impl Wanted<'_> {
         }
     }
 
-    /// Refuses a person whose identity was corrected in some databases and not in others: rows would be missed.
-    async fn require_whole(&self, refs: &[(String, String)]) -> Result<(), Interrupt> {
-        let service = self.service;
-        let Some(id) = service.store.half_done_rectification(refs).await? else { return Ok(()) };
-        let Some(half) = service.store.request(id).await? else { return Ok(()) };
-        let plan = service.plans.pinned(service, &half.plan, &half.plan_version).await?;
-        let (_, asked) = keys::confidential(service, id).await?;
-        let is_of_identity = |step: &Step| {
-            let names = step.rectification().map(Rectification::names).unwrap_or_default();
-            step.is_root && plan.root.columns.iter().any(|column| names.contains(&column.name.as_str()))
-        };
-        if asked.steps(&plan, half.kind).is_ok_and(|steps| !steps.iter().any(is_of_identity)) {
-            return Ok(());
-        }
-        let detail = format!(
-            "rectification {id} of this person has ended half-way, so that some rows may hold the old identity and some \
-             the new one; nothing was touched: submit that rectification again, then this request"
-        );
-        Err(Interrupt::trouble(RunCode::SubjectAmbiguous, detail, Some(&self.plan.root.connection), None))
-    }
-
-    async fn by_given(&self) -> Result<(Tuple, bool), Interrupt> {
+    async fn read(&self) -> Result<(Tuple, bool), Interrupt> {
         let root = &self.plan.root;
         let resolution = connector(self.service, &root.connection)?
             .resolve(root, &self.given)
@@ -133,15 +106,83 @@ impl Wanted<'_> {
         Ok(found(root, resolution)?.map_or_else(|| (root.named(&self.given), false), |tuple| (tuple, true)))
     }
 
-    /// By what a rectification has left with the request, if one has, otherwise as it was given.
-    async fn by_what_was_left(&self, recorder: &Recorder) -> Result<(Tuple, bool), Interrupt> {
-        let left = person::left(self.service, recorder.request.id, self.data_key).await?;
-        let Some(person) = left else { return self.by_given().await };
-        let root = &self.plan.root;
-        let tuple = found(root, person.find(self.service, self.plan).await?)?;
-        let gone = || (person.last_known(root).unwrap_or_else(|| root.named(&self.given)), false);
-        Ok(tuple.map_or_else(gone, |tuple| (tuple, true)))
+    /// A rectification may have changed an identity after this request was submitted under it, or may have ended half-way,
+    /// so that some rows hold the old one and some the new one. Whom the request means, or by what all rows are found,
+    /// nobody can tell then.
+    async fn require_unchanged(
+        &self,
+        recorder: &Recorder,
+        refs: &[(String, String)],
+    ) -> Result<(), Interrupt> {
+        let own = &recorder.request;
+        let mut made_whole = Vec::new();
+        for other in self.service.store.rectifications_of(refs).await? {
+            if other.id == own.id {
+                continue;
+            }
+            let (changed, changes) = self.identities_changed_by(&other).await?;
+            if changed.is_empty() {
+                continue;
+            }
+            let is_of_given = self.given.iter().any(|(position, _)| {
+                self.plan.root.columns.get(*position).is_some_and(|column| changed.contains(&column.name))
+            });
+            if is_of_given && was_changed_since(&other, own.created_at) {
+                return Err(self.ambiguous(format!(
+                    "rectification {} changed an identity that this request was given, after it was submitted; nothing was \
+                     touched: submit it again with the identity that the person has now",
+                    other.id
+                )));
+            }
+            match other.state.outcome() {
+                Some(Outcome::Partial)
+                    if own.kind != Kind::Rectification && !made_whole.contains(&changes) =>
+                {
+                    return Err(self.ambiguous(format!(
+                        "rectification {} of this person has ended half-way, so that some rows may hold the old identity \
+                         and some the new one; nothing was touched: submit that rectification again, then this request",
+                        other.id
+                    )));
+                }
+                Some(Outcome::Done | Outcome::DoneWithExceptions) => made_whole.push(changes),
+                _ => {}
+            }
+        }
+        Ok(())
     }
+
+    /// The columns of this plan's root table that a rectification has changed, or may have; and all that it was asked for.
+    async fn identities_changed_by(
+        &self,
+        other: &Request,
+    ) -> Result<(Vec<String>, Option<Changes>), Interrupt> {
+        if !other.touched && other.steps.iter().all(|step| step.rows_affected == 0) {
+            return Ok((Vec::new(), None));
+        }
+        let plan = self.service.plans.pinned(self.service, &other.plan, &other.plan_version).await?;
+        let (_, asked) = keys::confidential(self.service, other.id).await?;
+        let Ok(steps) = asked.steps(&plan, other.kind) else { return Ok((Vec::new(), None)) };
+        let root = &self.plan.root;
+        let names = steps
+            .iter()
+            .filter(|step| step.connection == root.connection && step.rows.table == root.table)
+            .filter_map(|step| step.rectification())
+            .flat_map(|rectification| rectification.names().into_iter().map(str::to_owned));
+        let is_read = |name: &String| root.columns.iter().any(|column| column.name == *name);
+        Ok((names.filter(is_read).collect(), asked.changes))
+    }
+
+    fn ambiguous(&self, detail: String) -> Interrupt {
+        Interrupt::trouble(RunCode::SubjectAmbiguous, detail, Some(&self.plan.root.connection), None)
+    }
+}
+
+/// True where a rectification was still at its tables by then.
+fn was_changed_since(rectification: &Request, at: DateTime<Utc>) -> bool {
+    let ended = rectification.state.finished_at();
+    let mut written =
+        rectification.steps.iter().filter(|step| step.by_hand.is_none() && step.rows_affected > 0);
+    written.any(|step| step.finished_at.or(ended).is_none_or(|finished| finished >= at))
 }
 
 /// The root tuple, if a row was found.
@@ -173,7 +214,7 @@ async fn discard_leftovers(run: &Run<'_>, recorder: &mut Recorder) -> Result<(),
         return Ok(());
     }
     let mut tx = run.service.store.begin().await?;
-    tx.delete_other_keys(recorder.request.id, PERSON_PART).await?;
+    tx.delete_keys(recorder.request.id, "").await?;
     recorder.record_in(tx, |_, _, _| Vec::new()).await
 }
 
@@ -198,9 +239,11 @@ async fn record(
         .then(|| super::group::announcement(&run.steps, &counts, run.service));
     let identities = refs.len();
     let lasting = lasting_refs(&run.plan, &run.service.vault, &run.steps, &run.root);
+    let changing = Some(rectify::identities(run)).filter(Identities::are_changed);
     recorder
         .record_person(
             &lasting,
+            changing.as_ref(),
             &sealed,
             &confidential.places(&run.service.vault, &refs),
             move |request, actor, now| {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{
-    Run, calls, connector, group::booked, keys, person, person::PERSON_PART, recorded, recorder::Recorder,
-    trouble::Interrupt, verify,
+    Run, calls, connector, group::booked, keys, recorded, recorder::Recorder, trouble::Interrupt, verify,
 };
 use crate::{
     connectors::{CountOf, Resolution},
@@ -16,7 +15,7 @@ use crate::{
         compiled::{Action, CompiledPlan, Step},
         key::{Key, Tuple},
         rectification::lasting_refs,
-        request::{RunCode, StepState, StepStatus},
+        request::{RunCode, StepStatus},
         vault::{DataKey, Vault},
     },
     service::Service,
@@ -42,29 +41,64 @@ pub async fn same_person(
         .reread(&plan.root, &tuple)
         .await
         .map_err(|error| Interrupt::at(&error, &plan.root.connection, None))?;
-    let Resolution::Found { tuple: live, .. } = live else { return Ok(Some(tuple)) };
+    let Resolution::Found { tuple: live, .. } = live else {
+        require_nobody_else(service, recorder, plan, steps, &tuple).await?;
+        return Ok(Some(tuple));
+    };
     let is_untouched = !recorder.request.touched;
     let row = Row::new(plan, &service.vault, (&tuple, live), steps, recorder);
     if row.has_other_identities() {
-        let left = person::left(service, recorder.request.id, data_key).await?;
-        if !is_untouched || !left.is_some_and(|person| person.is(plan, &service.vault, &row.live)) {
-            return Err(row.changed(
-                "the person's row now has other identities than at the start: the key may have been given to somebody \
-                 else; nothing more was touched",
-            ));
-        }
-    } else if !row.leads_elsewhere(is_untouched) {
+        return Err(row.changed(
+            "the person's row now has other identities than at the start: the key may have been given to somebody else; \
+             nothing more was touched",
+        ));
+    }
+    if !row.leads_elsewhere(is_untouched) {
         return Ok(Some(tuple));
-    } else if !is_untouched {
+    }
+    if !is_untouched {
         return Err(row.changed(
             "a value by which a `match` of the plan finds rows has changed in the person's row since the start, so that \
              rows may be left under the new one; nothing more was touched: submit again for those",
         ));
     }
     let mut tx = service.store.begin().await?;
-    tx.delete_other_keys(recorder.request.id, PERSON_PART).await?;
+    tx.delete_keys(recorder.request.id, "").await?;
     recorder.record_in(tx, |request, actor, _| vec![request.void_resolution(actor)]).await?;
     Ok(None)
+}
+
+/// The row is gone, by whatever. Unless it may have gone by this request itself, its identities must not be somebody
+/// else's by now, whose rows are found by them.
+async fn require_nobody_else(
+    service: &Service,
+    recorder: &Recorder,
+    plan: &CompiledPlan,
+    steps: &[Step],
+    tuple: &Tuple,
+) -> Result<(), Interrupt> {
+    let root = &plan.root;
+    let position = steps.iter().position(|step| step.is_root);
+    let state = position.and_then(|position| recorder.request.steps.get(position));
+    if state.is_some_and(|step| recorder.request.touched && step.status != StepStatus::Pending) {
+        return Ok(());
+    }
+    let known =
+        (0..root.columns.len()).filter_map(|position| Some((position, tuple.get(position)?.clone()?)));
+    let found = connector(service, &root.connection)?
+        .resolve(root, &known.collect::<Vec<_>>())
+        .await
+        .map_err(|error| Interrupt::at(&error, &root.connection, None))?;
+    if found == Resolution::NotFound {
+        return Ok(());
+    }
+    Err(Interrupt::trouble(
+        RunCode::SubjectAmbiguous,
+        "the person's row is gone, and another one has an identity of it: their rows cannot be told apart; nothing more \
+         was touched",
+        Some(&root.connection),
+        None,
+    ))
 }
 
 /// The person's row as it is now, beside what was kept of it.
@@ -171,35 +205,11 @@ pub async fn book_recovered(run: &Run<'_>, recorder: &mut Recorder) -> Result<()
     Ok(())
 }
 
-/// Does steps again whose keys have become more during a pause: the rows that lead to them will be gone soon.
-pub async fn reopen(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Interrupt> {
-    let mut grown = Vec::new();
-    for set in 0..run.plan.key_sets.len() {
-        if keys::is_readable(run, recorder, set) && keys::collect(run, recorder, &[set]).await? > 0 {
-            grown.push(set);
-        }
-    }
-    let is_led_to =
-        |step: &Step| step.rows.any_of.iter().flat_map(keys::sets_of).any(|set| grown.contains(&set));
-    let again: Vec<usize> = run
-        .steps
-        .iter()
-        .enumerate()
-        .filter(|(_, step)| is_led_to(step))
-        .map(|(position, _)| position)
-        .filter(|position| recorder.request.steps.get(*position).is_some_and(StepState::is_verified))
-        .collect();
-    if again.is_empty() {
-        return Ok(());
-    }
-    recorder
-        .record(move |request, _, _| {
-            for step in again.iter().copied() {
-                if let Some(step) = request.steps.get_mut(step) {
-                    step.reopened();
-                }
-            }
-            Vec::new()
-        })
-        .await
+/// Reads the keys again that can be read, since rows may have come during the pause, and those that lead to them will be
+/// gone soon. Steps that were done before are done again: see [`keys::collect`].
+pub async fn collect_more(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    let readable: Vec<usize> =
+        (0..run.plan.key_sets.len()).filter(|set| keys::is_readable(run, recorder, *set)).collect();
+    keys::collect(run, recorder, &readable).await?;
+    Ok(())
 }

@@ -39,7 +39,7 @@ impl Interrupt {
             ErrorKind::SchemaChanged => RunCode::SchemaChanged,
             ErrorKind::ConstraintViolation | ErrorKind::CheckViolation => RunCode::ConstraintViolation,
             ErrorKind::InvalidValue => RunCode::InvalidChanges,
-            ErrorKind::StatementTimeout | ErrorKind::Internal => RunCode::Internal,
+            ErrorKind::StatementTimeout | ErrorKind::UnfitValue | ErrorKind::Internal => RunCode::Internal,
         };
         Self::trouble(code, error.detail.clone(), Some(connection), step)
     }

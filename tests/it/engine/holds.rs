@@ -30,11 +30,7 @@ pub fn reader(sub: &str) -> Reader {
 }
 
 pub async fn hold(harness: &Harness) -> HoldReading {
-    hold_on(harness, "jane@example.com").await
-}
-
-pub async fn hold_on(harness: &Harness, email: &str) -> HoldReading {
-    place_on(harness, email).await.unwrap().reading
+    place_on(harness, "jane@example.com").await.unwrap().reading
 }
 
 async fn place_on(harness: &Harness, email: &str) -> Result<Placed, ServiceError> {

@@ -89,7 +89,10 @@ async fn try_value(
         Err(error)
             if matches!(
                 error.kind,
-                ErrorKind::Internal | ErrorKind::ConstraintViolation | ErrorKind::CheckViolation
+                ErrorKind::Internal
+                    | ErrorKind::ConstraintViolation
+                    | ErrorKind::CheckViolation
+                    | ErrorKind::UnfitValue
             ) =>
         {
             refused(&format!("the database does not take the value as {}", column.type_name))
