@@ -24,7 +24,7 @@ mod types;
 mod values;
 
 pub use bind::{ChangesFault, bind};
-pub use identities::{Identities, lasting_refs, renamed_columns};
+pub use identities::{Identities, lasting_refs, refs_at_work, renamed_columns};
 pub use sqlite::reads_as_number;
 
 /// The database that a column lies in, as far as it decides what a value may be.

@@ -65,6 +65,18 @@ impl Identities {
     }
 }
 
+/// What a request is known by while it works: of one that changes an identity also by what it gives the person. Whoever
+/// names the person by that waits.
+#[must_use]
+pub fn refs_at_work(plan: &CompiledPlan, vault: &Vault, steps: &[Step], tuple: &Tuple) -> Refs {
+    let mut refs = lasting_refs(plan, vault, steps, tuple);
+    let identities = Identities::of(plan, vault, steps, tuple);
+    if identities.are_changed() {
+        refs.extend(identities.after.into_iter().chain(identities.copies_after));
+    }
+    refs
+}
+
 /// What a request is known by. Of one that changes an identity also as other plans have it: whoever works under those
 /// must not come in between.
 #[must_use]

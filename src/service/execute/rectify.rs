@@ -349,8 +349,9 @@ async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) 
         let identities = identities(run);
         let staying: Vec<_> =
             identities.before.iter().filter(|old| identities.after.contains(old)).cloned().collect();
+        // One that was placed meanwhile knows the row as it was.
+        tx.widen_holds(&identities.before, &identities.gained()).await?;
         tx.narrow_holds(&identities.given_up(), &staying).await?;
-        tx.add_refs(recorder.request.id, &identities.after).await?;
     }
     let columns: Vec<Value> =
         run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::written_columns).collect();

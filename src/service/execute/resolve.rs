@@ -14,7 +14,7 @@ use crate::{
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Root, Step},
         key::{Key, Tuple},
-        rectification::{Changes, Identities, lasting_refs},
+        rectification::{Changes, Identities, lasting_refs, refs_at_work},
         request::{Confidential, Kind, Outcome, Request, RunCode, StepState},
         vault::DataKey,
     },
@@ -238,11 +238,11 @@ async fn record(
     let announce = (recorder.request.kind != Kind::Export && !has_code)
         .then(|| super::group::announcement(&run.steps, &counts, run.service));
     let identities = refs.len();
-    let lasting = lasting_refs(&run.plan, &run.service.vault, &run.steps, &run.root);
+    let at_work = refs_at_work(&run.plan, &run.service.vault, &run.steps, &run.root);
     let changing = Some(rectify::identities(run)).filter(Identities::are_changed);
     recorder
         .record_person(
-            &lasting,
+            &at_work,
             changing.as_ref(),
             &sealed,
             &confidential.places(&run.service.vault, &refs),

@@ -14,7 +14,7 @@ use crate::{
         compile::subject::subject_refs,
         compiled::{Action, CompiledPlan, Step},
         key::{Key, Tuple},
-        rectification::lasting_refs,
+        rectification::refs_at_work,
         request::{RunCode, StepStatus},
         vault::{DataKey, Vault},
     },
@@ -32,7 +32,7 @@ pub async fn same_person(
     data_key: &DataKey,
 ) -> Result<Option<Tuple>, Interrupt> {
     let tuple = keys::root_tuple(service, recorder, data_key).await?;
-    recorder.take_locks(&lasting_refs(plan, &service.vault, steps, &tuple)).await?;
+    recorder.take_locks(&refs_at_work(plan, &service.vault, steps, &tuple)).await?;
     let complete = plan.root.key.iter().all(|position| tuple.get(*position).is_some_and(Option::is_some));
     if !complete {
         return Ok(Some(tuple));

@@ -337,3 +337,33 @@ connections:
         assert_eq!((count(&shop, "users"), count(&crm, "contacts")), (1, 1), "{:?}", shop.dialect);
     }
 }
+
+/// Placed when the correction has been resolved and has not yet written; the other plan knows the address alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_comes_during_a_correction_follows_it() {
+    let exact = PLAN.replace("plan: customer", "plan: exact").replace("  user_id: shop.users.id\n", "");
+    // SQLite's one writer takes its lock before it is resolved, so that there is no such moment.
+    for target in targets().into_iter().filter(|target| target.dialect != Dialect::Sqlite) {
+        let (harness, _store) = harness(&target, SCHEMA, PLAN).await;
+        harness.register(&exact).await.unwrap();
+        let changes = json!({ "shop.users": { "email": "jo@example.com" } });
+        let correction = harness.rectify("customer", json!({ "user_id": 1 }), changes).await.unwrap();
+        resolved(&harness, &target, correction).await;
+        hold(&harness).await;
+        // Whoever names her by what she will have waits, and does not find nobody.
+        let early = harness.submit("exact", json!({ "email": "jo@example.com" })).await;
+        assert!(!harness.run(early).await.status().is_end(), "{:?}", target.dialect);
+        harness.make_due(correction).await;
+        assert_eq!(
+            harness.run(correction).await.state.outcome(),
+            Some(Outcome::Done),
+            "{:?}",
+            target.dialect
+        );
+        harness.cancel(early).await;
+        let id = harness.submit_as(Kind::Export, "exact", json!({ "email": "jo@example.com" })).await;
+        assert_eq!(harness.run(id).await.state.outcome(), Some(Outcome::Done), "{:?}", target.dialect);
+        let id = harness.submit("exact", json!({ "email": "jo@example.com" })).await;
+        assert_eq!(harness.run(id).await.status(), Status::OnHold, "{:?}", target.dialect);
+    }
+}
