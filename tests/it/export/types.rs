@@ -62,6 +62,13 @@ const POSTGRES: &[Case] = &[
     ("point", "'(1,2)'", r#""(1,2)""#),
     ("xml", "'<a/>'", r#""<a/>""#),
     ("mood", "'sad'", r#""sad""#),
+    // A domain means what it is a domain of.
+    ("d_instant", "'2026-11-02 10:00:00+02'", r#""2026-11-02T08:00:00Z""#),
+    ("d_double", "1e300", "1e+300"),
+    ("d_integers", "'{1,NULL}'", "[1,null]"),
+    ("d_binaries", r"array['\x00ff']::bytea[]", r#"["AP8="]"#),
+    ("pair", "'(7,1.50)'", r#""(7,1.50)""#),
+    ("bit(3)[]", "'{010,111}'", r#"["010","111"]"#),
 ];
 
 const MYSQL: &[Case] = &[
@@ -156,7 +163,11 @@ async fn values_of_every_type_keep_what_they_mean() {
     for target in targets() {
         let cases = cases(target.dialect);
         if target.dialect == Dialect::Postgres {
-            target.execute("CREATE TYPE mood AS ENUM ('sad', 'ok');");
+            target.execute(
+                "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (a int, b numeric(5,2));
+                 CREATE DOMAIN d_instant AS timestamptz(3); CREATE DOMAIN d_double AS double precision;
+                 CREATE DOMAIN d_integers AS integer[]; CREATE DOMAIN d_binaries AS bytea[];",
+            );
         }
         let columns: Vec<String> =
             cases.iter().enumerate().map(|(at, (kind, ..))| format!("c{at} {kind}")).collect();
