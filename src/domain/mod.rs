@@ -1,5 +1,6 @@
 //! What the service knows, without HTTP, SQL or a clock of its own.
 
+pub mod agreement;
 pub mod audit;
 pub mod call;
 pub mod clock;

@@ -189,6 +189,18 @@ impl Store {
         Ok(None)
     }
 
+    /// Name and version of every plan that an open request pins.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn plans_at_work(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let pinned = requests::table
+            .filter(requests::finished_at.is_null())
+            .select((requests::plan, requests::plan_version))
+            .distinct();
+        Ok(read!(self, |c| pinned.load(c).await))
+    }
+
     /// One request with what is sealed with it and its refs, in one round trip.
     ///
     /// # Errors

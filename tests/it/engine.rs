@@ -1,5 +1,6 @@
 //! What a request says when something is in its way, and that it goes on when the cause is gone.
 
+mod agreement;
 mod calls;
 mod code;
 mod follow;

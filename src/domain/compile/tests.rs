@@ -1,3 +1,4 @@
+mod agreement;
 mod catalog;
 mod orders;
 mod property;

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     connectors::{ConnectorError, CountOf, Cursor, ErrorKind, Keys, NO_LIMIT, Tx, Work},
     domain::{
+        agreement::unknown_identities,
         compiled::{Action, Resource, ResourceAct, Step},
         key::Tuple,
         rectification::{Identities, Rectification, lasting_refs, renamed_columns},
@@ -152,8 +153,10 @@ pub async fn rehearse(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Inte
     Ok(())
 }
 
-/// An identity changes only when nobody is left who was submitted before and would look for the old one.
+/// An identity changes only when nobody is left who was submitted before and would look for the old one, and where its own
+/// plan knows that it is one.
 pub async fn require_turn(run: &Run<'_>, recorder: &Recorder) -> Result<(), Interrupt> {
+    require_known(run).await?;
     if !identities(run).are_changed() {
         return Ok(());
     }
@@ -168,6 +171,24 @@ pub async fn require_turn(run: &Run<'_>, recorder: &Recorder) -> Result<(), Inte
         None,
         None,
     ))
+}
+
+/// Loaded together such plans are refused; a request may pin one of an earlier load, or of another process.
+async fn require_known(run: &Run<'_>) -> Result<(), Interrupt> {
+    for other in run.service.plans.at_work(run.service).await? {
+        for step in run.steps.iter() {
+            if let Some(column) = unknown_identities(&run.plan, step, &other).first() {
+                let detail = format!(
+                    "plan `{}` knows persons by `{}.{column}`, which plan `{}` would correct without telling it: nothing \
+                     was touched; make it an identity of this plan too, or correct it with that plan",
+                    other.name, step.name, run.plan.name
+                );
+                let code = RunCode::InvalidChanges;
+                return Err(Interrupt::trouble(code, detail, Some(&step.connection), Some(&step.name)));
+            }
+        }
+    }
+    Ok(())
 }
 
 pub fn identities(run: &Run<'_>) -> Identities {

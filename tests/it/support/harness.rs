@@ -144,6 +144,12 @@ impl Harness {
         Ok(())
     }
 
+    /// Takes the file of a plan away; the next load knows it no more.
+    pub fn withdraw(&self, name: &str) {
+        std::fs::remove_file(self.folder.path().join("plans").join(format!("{name}.yaml")))
+            .expect("the plan");
+    }
+
     /// Submits an erasure.
     pub async fn submit(&self, plan: &str, subject: Value) -> uuid::Uuid {
         self.submit_as(Kind::Erasure, plan, subject).await
