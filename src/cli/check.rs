@@ -26,6 +26,7 @@ use crate::{
         Connectors,
         code::CodeSteps,
         registry::{FromFile, compile_folder, unregistered_code},
+        retention,
     },
 };
 
@@ -73,6 +74,13 @@ async fn look(path: &Path, code: &CodeSteps) -> Findings {
     findings.plans = plans;
     findings.ask_the_rest(&connectors).await;
     findings.prepare(&connectors).await;
+    let (faults, down) =
+        retention::check(&connectors, &config.retention.policies, crate::domain::clock::Clock.now()).await;
+    findings.faults.extend(faults);
+    for (name, detail) in down {
+        let error = ConnectorError { kind: crate::connectors::ErrorKind::Unavailable, detail };
+        findings.down.entry(name).or_insert(error);
+    }
     findings
 }
 

@@ -30,6 +30,7 @@ mod init;
 mod migrate;
 mod openapi;
 mod preview;
+mod retention;
 mod serve;
 mod serving;
 mod token;
@@ -59,6 +60,7 @@ enum Command {
     Check(check::Check),
     Draft(draft::Draft),
     Preview(preview::Preview),
+    Retention(retention::Retention),
     Token(token::Token),
     Audit(audit::Audit),
     #[command(name = "openapi")]
@@ -114,6 +116,7 @@ pub fn run_with(code: CodeSteps) -> ExitCode {
         Command::Check(check) => check.run(&config, &code),
         Command::Draft(draft) => draft.run(&config),
         Command::Preview(preview) => preview.run(&config),
+        Command::Retention(retention) => retention.run(&config),
         Command::Token(token) => token.run(&config),
         Command::Audit(audit) => audit.run(&config),
         Command::OpenApi(openapi) => openapi.run(),

@@ -10,7 +10,7 @@ use super::{Failure, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
-    service::{Service, code::CodeSteps, holds, packages, registry::Loaded, reminders, webhooks},
+    service::{Service, code::CodeSteps, holds, packages, registry::Loaded, reminders, runs, webhooks},
     worker,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Serving {
     plans: Option<PathBuf>,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
-    /// Reminders, webhooks, and holds and packages whose time is over.
+    /// Reminders, webhooks, schedules and runs, and holds and packages whose time is over.
     chores: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -63,9 +63,9 @@ impl Serving {
         };
         let http = http::serve(service.clone(), options).await.map_err(Failure::new)?;
         let (stop, stopped) = watch::channel(false);
+        let name = format!("worker:{}-{}", config::host_name(), std::process::id());
         let worker = (role != Role::Api).then(|| {
-            let service = service.clone();
-            let name = format!("worker:{}-{}", config::host_name(), std::process::id());
+            let (service, name) = (service.clone(), name.clone());
             tokio::spawn(async move { worker::run(service, &name, stopped).await.map_err(|e| e.to_string()) })
         });
         let chores = (role != Role::Api).then(|| {
@@ -73,7 +73,11 @@ impl Serving {
             let webhooks = webhooks::run(service.clone(), stop.subscribe());
             let holds = holds::run(service.clone(), stop.subscribe());
             let packages = packages::run(service.clone(), stop.subscribe());
-            tokio::spawn(async { tokio::join!(reminders, webhooks, holds, packages) }.map(drop))
+            let schedules = runs::schedules::run(service.clone(), stop.subscribe());
+            let runs = runs::worker::run(service.clone(), name, stop.subscribe());
+            tokio::spawn(
+                async { tokio::join!(reminders, webhooks, holds, packages, schedules, runs) }.map(drop),
+            )
         });
         Ok((Self { service, address: http.address, plans, http, worker, chores, stop }, loaded))
     }

@@ -19,6 +19,7 @@ use crate::{
         metrics::Metrics,
         packages::Packages,
         registry::Registry,
+        runs::{OwnRetention, Upkeep},
         watchers::Watchers,
         webhooks::{Endpoint, Webhooks},
     },
@@ -38,6 +39,8 @@ pub(super) enum StartError {
     Connection { name: String, fault: String },
     #[error("exports.store: {0}")]
     Exports(String),
+    #[error("retention.archive: {0}")]
+    Archive(String),
     #[error("calls to others cannot be made: {0}")]
     Outbound(String),
 }
@@ -64,6 +67,8 @@ pub(super) async fn service(config: &Config, code: CodeSteps) -> Result<Service,
         webhooks: webhooks(config)?,
         packages: packages(&config.exports)?,
         code,
+        runs_wake: Arc::new(Notify::new()),
+        upkeep: upkeep(config)?,
     })
 }
 
@@ -127,8 +132,29 @@ fn webhooks(config: &Config) -> Result<Webhooks, StartError> {
     Ok(Webhooks { endpoints, client: web_client(config)? })
 }
 
+fn upkeep(config: &Config) -> Result<Upkeep, StartError> {
+    let retention = &config.retention;
+    let archives = retention.archive.as_ref().map(objects).transpose().map_err(StartError::Archive)?;
+    Ok(Upkeep {
+        policies: retention.policies.clone(),
+        schedules: config.schedules.clone(),
+        approval: config.approval_of_runs.clone(),
+        archives,
+        own: OwnRetention {
+            identities: retention.identities,
+            requests: retention.requests,
+            idempotency_keys: retention.idempotency_keys,
+        },
+    })
+}
+
 fn packages(exports: &config::Exports) -> Result<Packages, StartError> {
-    let objects = match &exports.store {
+    let objects = objects(&exports.store).map_err(StartError::Exports)?;
+    Ok(Packages { objects, expires_after: exports.expires_after })
+}
+
+fn objects(place: &ExportStore) -> Result<Objects, String> {
+    match place {
         ExportStore::Folder(folder) => Objects::folder(folder),
         ExportStore::Bucket { name, prefix, region, endpoint, credentials } => Objects::bucket(Bucket {
             name: name.clone(),
@@ -137,8 +163,7 @@ fn packages(exports: &config::Exports) -> Result<Packages, StartError> {
             endpoint: endpoint.clone(),
             credentials: credentials.as_ref().map(|(id, secret)| (id.clone(), secret.expose().to_owned())),
         }),
-    };
-    Ok(Packages { objects: objects.map_err(StartError::Exports)?, expires_after: exports.expires_after })
+    }
 }
 
 fn pacing(worker: &config::Worker) -> Pacing {

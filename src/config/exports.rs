@@ -25,7 +25,7 @@ impl Sections<'_> {
             return Some(Exports { store: ExportStore::Folder(folder.join("exports")), expires_after });
         };
         self.duration(&fields, "expires_after", Duration::from_secs(60)..=DAY * 366, &mut expires_after);
-        let store = self.value(&fields, "store", "exports", |text| store(text, &folder))?;
+        let store = self.value(&fields, "store", "exports", |text| place(text, &folder))?;
         let store = self.s3(&fields, store)?;
         Some(Exports { store, expires_after })
     }
@@ -57,7 +57,8 @@ impl Sections<'_> {
     }
 }
 
-fn store(text: &str, folder: &Path) -> Result<ExportStore, Wrong> {
+/// A folder, or a bucket.
+pub(super) fn place(text: &str, folder: &Path) -> Result<ExportStore, Wrong> {
     if !text.contains("://") {
         return Ok(ExportStore::Folder(folder.join(text)));
     }
@@ -71,6 +72,6 @@ fn store(text: &str, folder: &Path) -> Result<ExportStore, Wrong> {
             endpoint: None,
             credentials: None,
         }),
-        _ => Err((format!("`{}` is no place for packages", url.scheme()), remedy())),
+        _ => Err((format!("`{}` is no place for files", url.scheme()), remedy())),
     }
 }

@@ -8,13 +8,23 @@ use std::{
     time::Duration,
 };
 
-use crate::domain::{call::CallTemplate, document::Fault, request::Kind};
+use crate::domain::{
+    call::CallTemplate,
+    document::Fault,
+    period::Period,
+    request::Kind,
+    retention::Policy,
+    run::{Task, TaskKind},
+    schedule::{Schedule, Timing},
+};
 
 mod environment;
 mod exports;
 mod interpolate;
 mod outbound;
 mod read;
+mod retention;
+mod schedules;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -40,12 +50,30 @@ pub struct Config {
     pub cors: Cors,
     /// The kinds of request that wait for an approver.
     pub approval: Vec<Kind>,
+    /// The kinds of run that do.
+    pub approval_of_runs: Vec<TaskKind>,
     /// Who is told of what becomes of requests, by name.
     pub webhooks: BTreeMap<String, Webhook>,
     /// Hosts of webhooks and HTTP services that may lead to private addresses.
     pub private_hosts: Vec<String>,
     pub exports: Exports,
+    pub retention: Retention,
+    pub schedules: Vec<Schedule>,
     pub worker: Worker,
+}
+
+/// What is done with old rows, and how long the service keeps what is its own.
+#[derive(Debug, Clone, Default)]
+pub struct Retention {
+    pub policies: BTreeMap<String, Policy>,
+    /// When policies run, where they say so themselves.
+    pub timings: Vec<(Task, Timing)>,
+    /// Sealed identities, from a request's answer or end; `None`: for ever.
+    pub identities: Option<Period>,
+    pub requests: Option<Period>,
+    pub idempotency_keys: Option<Period>,
+    /// Where archived rows go.
+    pub archive: Option<ExportStore>,
 }
 
 /// Who issues the tokens that are accepted.

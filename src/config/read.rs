@@ -16,9 +16,10 @@ use super::{
 use crate::domain::{
     document::{Document, Fault, Fields, Node, Reader},
     request::Kind,
+    run::TaskKind,
 };
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 14] = [
     "listen",
     "store",
     "plans",
@@ -30,6 +31,8 @@ const SECTIONS: [&str; 12] = [
     "webhooks",
     "outbound",
     "exports",
+    "retention",
+    "schedules",
     "worker",
 ];
 
@@ -74,10 +77,13 @@ impl Sections<'_> {
         let secrets = self.secrets(&fields);
         let connections = self.connections(&fields);
         let cors = self.cors(&fields);
-        let approval = self.approval(&fields);
+        let (approval, approval_of_runs) = self.approval(&fields);
         let webhooks = self.webhooks(&fields);
         let private_hosts = self.private_hosts(&fields);
         let exports = self.exports(&fields);
+        let retention = self.retention(&fields);
+        let schedules = self.schedules(&fields, retention.timings.clone());
+        self.check_handlers(&fields, &schedules, &retention);
         let worker = self.worker(&fields);
         Some(Config {
             file: path.to_path_buf(),
@@ -89,9 +95,12 @@ impl Sections<'_> {
             connections,
             cors,
             approval,
+            approval_of_runs,
             webhooks,
             private_hosts,
             exports: exports?,
+            retention,
+            schedules,
             worker,
         })
     }
@@ -187,24 +196,26 @@ impl Sections<'_> {
         cors
     }
 
-    fn approval(&mut self, root: &Fields<'_>) -> Vec<Kind> {
+    /// The kinds of request, and of run, that wait for an approver.
+    fn approval(&mut self, root: &Fields<'_>) -> (Vec<Kind>, Vec<TaskKind>) {
+        const RUNS: [TaskKind; 2] = [TaskKind::Retention, TaskKind::Replay];
+        let known: Vec<&str> =
+            Kind::ALL.into_iter().map(Kind::as_str).chain(RUNS.into_iter().map(TaskKind::as_str)).collect();
+        let Some(fields) = self.section(root, "approval", &known) else { return Default::default() };
         let mut required = Vec::new();
-        let Some(fields) = self.section(root, "approval", &Kind::ALL.map(Kind::as_str)) else {
-            return required;
-        };
-        for kind in Kind::ALL {
-            let name = kind.as_str();
-            if fields.get(name).is_none() {
-                continue;
-            }
+        for name in known.into_iter().filter(|name| fields.get(name).is_some()) {
             let Some((line, text)) = self.text(&fields, name) else { continue };
             match text.as_str() {
                 "none" => {}
-                "required" => required.push(kind),
+                "required" => required.push(name),
                 _ => self.reader.error(line, format!("approval.{name} is none or required"), "write none"),
             }
         }
-        required
+        let is_required = |name: &str| required.contains(&name);
+        (
+            Kind::ALL.into_iter().filter(|kind| is_required(kind.as_str())).collect(),
+            RUNS.into_iter().filter(|kind| is_required(kind.as_str())).collect(),
+        )
     }
 
     fn worker(&mut self, root: &Fields<'_>) -> Worker {

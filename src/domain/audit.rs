@@ -51,10 +51,20 @@ pub enum EventName {
     ExportLinked,
     ExportDownloaded,
     ExportExpired,
+    RunCreated,
+    RunApproved,
+    RunDenied,
+    RunStarted,
+    RunPaused,
+    RunResumed,
+    RunRetried,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
 }
 
 impl EventName {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 42] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -87,6 +97,16 @@ impl EventName {
         Self::ExportLinked,
         Self::ExportDownloaded,
         Self::ExportExpired,
+        Self::RunCreated,
+        Self::RunApproved,
+        Self::RunDenied,
+        Self::RunStarted,
+        Self::RunPaused,
+        Self::RunResumed,
+        Self::RunRetried,
+        Self::RunCancelled,
+        Self::RunCompleted,
+        Self::RunFailed,
     ];
 
     #[must_use]
@@ -124,6 +144,16 @@ impl EventName {
             Self::ExportLinked => "export.linked",
             Self::ExportDownloaded => "export.downloaded",
             Self::ExportExpired => "export.expired",
+            Self::RunCreated => "run.created",
+            Self::RunApproved => "run.approved",
+            Self::RunDenied => "run.denied",
+            Self::RunStarted => "run.started",
+            Self::RunPaused => "run.paused",
+            Self::RunResumed => "run.resumed",
+            Self::RunRetried => "run.retried",
+            Self::RunCancelled => "run.cancelled",
+            Self::RunCompleted => "run.completed",
+            Self::RunFailed => "run.failed",
         }
     }
 }

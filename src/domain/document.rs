@@ -187,6 +187,12 @@ impl Reader {
         Self { file: file.to_owned(), faults: Vec::new() }
     }
 
+    /// The file whose faults are collected.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     pub fn error(&mut self, line: usize, problem: impl Into<String>, remedy: impl Into<String>) {
         self.push(Some(line), problem.into(), remedy.into(), Severity::Error);
     }

@@ -1,6 +1,8 @@
 //! Legal holds: what of a person must stay although they asked for its erasure (GDPR Art. 17(3), 18). One person places
 //! a hold, another ends it.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -8,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     audit::{ChainHead, EventName, NewEvent, timestamp},
+    key::Key,
     request::{Kind, StepState, StepStatus, Subject},
 };
 
@@ -89,6 +92,10 @@ pub struct Hold {
 pub struct HoldConfidential {
     pub subject: Subject,
     pub reason: String,
+    /// What the person's row held when the hold was placed, by column, where it was found: its key leads to the person also
+    /// when an identity is another one by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<BTreeMap<String, Option<Key>>>,
 }
 
 /// Why a hold cannot be ended.

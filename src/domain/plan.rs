@@ -11,7 +11,7 @@ mod parse;
 pub use super::document::At;
 pub use gaps::gaps;
 pub use manual::{CodeStep, ManualStep};
-pub use parse::parse;
+pub use parse::{parse, read_mask, read_sql};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanFile {

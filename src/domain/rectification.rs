@@ -9,7 +9,11 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::compiled::{KeyColumn, TableName};
+use super::{
+    compile::key_column,
+    compiled::{KeyColumn, TableName},
+    schema::{Column, RowAddress, Table},
+};
 
 mod arrays;
 mod bind;
@@ -35,6 +39,19 @@ pub enum System {
     /// MariaDB counts as MySQL.
     MySql,
     Sqlite,
+}
+
+impl System {
+    /// As the table's catalog shows it. Tables of SQLite have no role, those without rowid included.
+    #[must_use]
+    pub fn of(table: &Table) -> Self {
+        match &table.address {
+            RowAddress::Ctid => Self::Postgres,
+            RowAddress::Rowid => Self::Sqlite,
+            RowAddress::Key(_) | RowAddress::None if table.rights.role.is_empty() => Self::Sqlite,
+            RowAddress::Key(_) | RowAddress::None => Self::MySql,
+        }
+    }
 }
 
 /// What may be corrected in the rows of one entry; in the step of a request, what is.
@@ -152,6 +169,23 @@ impl fmt::Debug for Changes {
 }
 
 impl Rectification {
+    /// Sets one column of a table.
+    #[must_use]
+    pub fn of_one(table: &Table, column: &Column, value: NewValue) -> Self {
+        let correctable = Correctable {
+            column: key_column(column),
+            base_type: column.base_type.clone(),
+            max_length: column.max_length,
+            listed: false,
+            fixed: None,
+            copies: Vec::new(),
+            unique: Vec::new(),
+            foreign_keys: Vec::new(),
+            value: Some(value),
+        };
+        Self { system: System::of(table), columns: vec![correctable], cascade: false }
+    }
+
     /// The names of the columns, for people and the audit.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {

@@ -59,8 +59,16 @@ impl Kind {
 /// The lease of a claim. Every write of a worker names the epoch; one that another claim has raised is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    pub request_id: Uuid,
+    pub of: LeaseOf,
+    pub id: Uuid,
     pub epoch: i64,
+}
+
+/// What is leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseOf {
+    Request,
+    Run,
 }
 
 /// The request row, whole. Identities and reason lie sealed elsewhere.

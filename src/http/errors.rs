@@ -12,8 +12,9 @@ use crate::{
         compile::subject::{SubjectCode, SubjectError, SubjectFault},
         hold::CannotEnd,
         request::Refusal,
+        run::CannotDecide,
     },
-    service::{error::ServiceError, preview::PreviewError},
+    service::{error::ServiceError, preview::PreviewError, retention::PolicyError},
     store::StoreError,
 };
 
@@ -62,6 +63,18 @@ impl From<ServiceError> for Problem {
                 Self::new(Code::Forbidden, "A hold is ended by somebody else than who placed it.")
             }
             ServiceError::Hold(CannotEnd::HasEnded) => invalid_state(&error),
+            ServiceError::DuplicateRun(run_id) => {
+                Self::new(Code::DuplicateRun, "Another run of this task is not over.")
+                    .with("run_id", json!(run_id))
+            }
+            ServiceError::Run(CannotDecide::OwnRun) => {
+                Self::new(Code::Forbidden, "A run is decided by somebody else than who asked for it.")
+            }
+            ServiceError::Run(CannotDecide::State { .. }) => invalid_state(&error),
+            ServiceError::Policy(PolicyError::Unavailable { name, .. }) => {
+                unavailable(&format!("Connection {name} cannot be asked at the moment."))
+            }
+            ServiceError::Policy(error) => Self::new(Code::PolicyRefused, error.to_string()),
             ServiceError::ExpiresInPast => {
                 Self::invalid(vec![FieldError::new("/expires_at", "must lie in the future")])
             }

@@ -21,6 +21,7 @@ pub mod problem;
 mod query;
 mod requests;
 pub mod routes;
+mod runs;
 pub mod webhooks;
 
 use std::{

@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use super::{audit, docs, health, holds, plans, problem::ProblemBody, requests, webhooks};
+use super::{audit, docs, health, holds, plans, problem::ProblemBody, requests, runs, webhooks};
 
 /// Any answer other than the one hoped for.
 #[derive(ToResponse)]
@@ -35,6 +35,9 @@ pub struct ProblemAnswer(ProblemBody);
         requests::export::download, requests::export::link, requests::export::by_link,
         plans::list, plans::read, plans::version, plans::preview,
         holds::place, holds::list, holds::read, holds::end, webhooks::list, webhooks::redeliver,
+        runs::retention::list, runs::retention::preview, runs::retention::run,
+        runs::schedules::list, runs::schedules::run,
+        runs::list, runs::read, runs::approve, runs::deny, runs::cancel, runs::retry,
         audit::list, audit::search, audit::export, audit::verify,
         health::alive, health::ready, health::metrics, docs::yaml, docs::page,
     ),

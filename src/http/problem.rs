@@ -53,6 +53,8 @@ codes! {
     NotFound = NOT_FOUND "not_found" "There is nothing here";
     MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" "This method is not offered here";
     DuplicateRequest = CONFLICT "duplicate_request" "An open request for this subject exists";
+    DuplicateRun = CONFLICT "duplicate_run" "Another run of this task is not over";
+    PolicyRefused = CONFLICT "policy_refused" "The retention policy cannot be carried out";
     InvalidState = CONFLICT "invalid_state" "The request's state does not allow this";
     Gone = GONE "gone" "It was there, and is gone for good";
     RangeNotSatisfiable = RANGE_NOT_SATISFIABLE "range_not_satisfiable" "The range lies outside";

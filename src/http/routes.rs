@@ -18,6 +18,7 @@ use super::{
     docs, health, holds, plans,
     problem::{Code, Problem},
     requests::{act, answering, decide, export, list, read, steps, submit},
+    runs::{self, retention, schedules},
     webhooks,
 };
 
@@ -96,6 +97,17 @@ table! {
         GET "/v1/holds" ReadHolds => holds::list;
         GET "/v1/holds/{id}" ReadHolds => holds::read;
         DELETE "/v1/holds/{id}" EndHold => holds::end;
+        GET "/v1/retention" ReadRuns => retention::list;
+        POST "/v1/retention/{name}/preview" Upkeep => retention::preview;
+        POST "/v1/retention/{name}/run" Upkeep => retention::run;
+        GET "/v1/schedules" ReadRuns => schedules::list;
+        POST "/v1/schedules/{name}/run" Upkeep => schedules::run;
+        GET "/v1/runs" ReadRuns => runs::list;
+        GET "/v1/runs/{id}" ReadRuns => runs::read;
+        POST "/v1/runs/{id}/approve" Decide => runs::approve;
+        POST "/v1/runs/{id}/deny" Decide => runs::deny;
+        POST "/v1/runs/{id}/cancel" Upkeep => runs::cancel;
+        POST "/v1/runs/{id}/retry" Upkeep => runs::retry;
         GET "/v1/webhooks" Webhooks => webhooks::list;
         POST "/v1/webhooks/{id}/redeliver" Webhooks => webhooks::redeliver;
         GET "/v1/audit" Audit => audit::list;

@@ -2,13 +2,14 @@
 
 use uuid::Uuid;
 
-use super::preview::PreviewError;
+use super::{preview::PreviewError, retention::PolicyError};
 use crate::{
     domain::{
         compile::subject::SubjectFault,
         hold::CannotEnd,
         rectification::ChangesFault,
         request::{InvalidState, Refusal, Status},
+        run::CannotDecide,
     },
     store::StoreError,
 };
@@ -58,6 +59,13 @@ pub enum ServiceError {
     MustBeFinished(Status),
     #[error(transparent)]
     Hold(#[from] CannotEnd),
+    #[error("a run of this task is not over: {0}")]
+    DuplicateRun(Uuid),
+    /// Of a run.
+    #[error(transparent)]
+    Run(#[from] CannotDecide),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     #[error("a hold cannot end before it begins")]
     ExpiresInPast,
     #[error("the plan has no step on this table")]

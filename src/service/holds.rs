@@ -1,7 +1,7 @@
 //! Legal holds: placed by one person, ended by another or by their time. What an erasure meets it heeds before it
 //! touches anything, or between two batches.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use crate::{
         compile::subject::{SubjectCode, SubjectError, SubjectFault, check_subject, refs_of_any_plan},
         compiled::CompiledPlan,
         hold::{Ground, Hold, HoldConfidential, Scope, table_of},
+        key::Key,
         request::{Request, Subject},
     },
     store::{StoreError, Tx, WholeHold},
@@ -64,7 +65,7 @@ pub struct Placed {
 /// When plan, subject, table or time is not acceptable.
 pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> Result<Placed, ServiceError> {
     let plan = registered(service, &placement.plan)?.compiled;
-    let (refs, subject_found) = known_refs(service, &plan, &placement.subject).await?;
+    let Known { refs, found: subject_found, row } = known(service, &plan, &placement.subject).await?;
     let now = service.clock.now();
     if placement.expires_at.is_some_and(|at| at <= now) {
         return Err(ServiceError::ExpiresInPast);
@@ -86,7 +87,7 @@ pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> 
         ended: None,
         head: ChainHead::default(),
     };
-    let confidential = HoldConfidential { subject: placement.subject, reason: placement.reason };
+    let confidential = HoldConfidential { subject: placement.subject, reason: placement.reason, row };
     let secrets = seal(service, &confidential)?;
     let event = hold.placed(subject_ref(&refs), subject_found);
     let mut tx = service.store.begin().await?;
@@ -95,16 +96,23 @@ pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> 
     Ok(Placed { reading: HoldReading { hold, confidential: Some(confidential), refs }, subject_found })
 }
 
+/// What is known of a person who is named.
+struct Known {
+    refs: Vec<(String, String)>,
+    /// Whether there is a row; `None` when its database could not be asked, or did not say which one it is.
+    found: Option<bool>,
+    row: Option<BTreeMap<String, Option<Key>>>,
+}
+
 /// The person's pseudonyms, of all identities where the row is found, so that it is held also when one of them changes;
 /// and whether it was found. A hold does not wait for a database: where that does not answer, those given have to do.
-async fn known_refs(
-    service: &Service,
-    plan: &CompiledPlan,
-    subject: &Subject,
-) -> Result<(Vec<(String, String)>, Option<bool>), ServiceError> {
+async fn known(service: &Service, plan: &CompiledPlan, subject: &Subject) -> Result<Known, ServiceError> {
     let given = check_subject(plan, subject)?;
     let mut refs = refs_of_any_plan(plan, &service.vault, &plan.root.named(&given));
-    let Some(connector) = service.connectors.get(&plan.root.connection) else { return Ok((refs, None)) };
+    let Some(connector) = service.connectors.get(&plan.root.connection) else {
+        return Ok(Known { refs, found: None, row: None });
+    };
+    let mut row = None;
     let found = match tokio::time::timeout(RESOLUTION, connector.resolve(&plan.root, &given)).await {
         Ok(Ok(Resolution::Found { tuple, .. })) => {
             for found in refs_of_any_plan(plan, &service.vault, &tuple) {
@@ -112,6 +120,8 @@ async fn known_refs(
                     refs.push(found);
                 }
             }
+            let names = plan.root.columns.iter().map(|column| column.name.clone());
+            row = Some(names.zip(tuple).collect());
             Some(true)
         }
         Ok(Ok(Resolution::NoKey)) => Some(true),
@@ -130,7 +140,7 @@ async fn known_refs(
         }
     };
     refs.sort_unstable();
-    Ok((refs, found))
+    Ok(Known { refs, found, row })
 }
 
 fn other_case() -> SubjectFault {
@@ -228,6 +238,25 @@ pub async fn list(
 ) -> Result<Vec<HoldReading>, ServiceError> {
     let found = service.store.holds(None, active, before, limit).await?;
     Ok(found.into_iter().map(|whole| reading(service, whole)).collect())
+}
+
+/// Every hold that is in force.
+///
+/// # Errors
+/// When the store does not answer.
+pub(super) async fn active(service: &Service) -> Result<Vec<HoldReading>, StoreError> {
+    let mut all = Vec::new();
+    let mut before = None;
+    loop {
+        let page = service.store.holds(None, Some(true), before, CHUNK).await?;
+        before = page.last().map(|whole| whole.hold.id);
+        if before.is_none() {
+            return Ok(all);
+        }
+        let now = service.clock.now();
+        let in_force = page.into_iter().filter(|whole| whole.hold.is_active(now));
+        all.extend(in_force.map(|whole| reading(service, whole)));
+    }
 }
 
 fn reading(service: &Service, whole: WholeHold) -> HoldReading {

@@ -20,6 +20,8 @@ pub mod preview;
 pub mod readings;
 pub mod registry;
 pub mod reminders;
+pub mod retention;
+pub mod runs;
 pub mod watchers;
 pub mod webhooks;
 
@@ -36,6 +38,7 @@ pub use connectors::Connectors;
 use metrics::Metrics;
 use packages::Packages;
 use registry::Registry;
+use runs::Upkeep;
 use watchers::Watchers;
 use webhooks::Webhooks;
 
@@ -52,12 +55,15 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     /// A request became claimable: workers of this process look at once instead of at their next poll.
     pub wake: Arc<Notify>,
+    /// As `wake`, of a run.
+    pub runs_wake: Arc<Notify>,
     /// Callers of this process who wait for a change of a request.
     pub watchers: Watchers,
     pub webhooks: Webhooks,
     pub packages: Packages,
     /// Steps of erasures that the embedding program carries out.
     pub code: CodeSteps,
+    pub upkeep: Upkeep,
 }
 
 /// How hard the worker may lean on the databases, and how long it owns a request.

@@ -143,6 +143,21 @@ impl Registry {
         Ok(plans)
     }
 
+    /// The plan of that name as it was registered last, also when its file is gone.
+    pub(super) async fn last(
+        &self,
+        service: &Service,
+        name: &str,
+    ) -> Result<Option<Arc<CompiledPlan>>, Interrupt> {
+        if let Some(Availability::Registered(offered)) = self.current(name) {
+            return Ok(Some(offered.compiled));
+        }
+        match service.store.plan_current(name).await? {
+            Some(stored) => self.pinned(service, name, &stored.version).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The version that a request pinned.
     pub(super) async fn pinned(
         &self,

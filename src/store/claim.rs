@@ -11,18 +11,50 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use serde_json::json;
 
-use super::{Store, StoreError, Tx, conn::Conn, prepared::Prepared, rows::RequestRow, schema::requests};
+use super::{
+    Store, StoreError, Tx,
+    conn::Conn,
+    prepared::Prepared,
+    rows::RequestRow,
+    schema::{requests, runs},
+};
 use crate::domain::{
     audit::EventName,
-    request::{Lease, Outcome, Request, RunCode, RunError, State},
+    request::{Lease, LeaseOf, Outcome, Request, RunCode, RunError, State},
 };
 
 /// PostgreSQL's clock as naive UTC; the time of the statement is stable within it, so indexes can be used.
-const POSTGRES_NOW: &str = "(statement_timestamp() AT TIME ZONE 'UTC')";
+pub(super) const POSTGRES_NOW: &str = "(statement_timestamp() AT TIME ZONE 'UTC')";
 
 /// Open, and waiting for a person. Named by exclusion: an `IN` of the others tempts both planners to the index by
 /// status and to sorting the whole backlog at every claim.
 pub(super) const NOT_CLAIMABLE: [&str; 2] = ["pending", "on_hold"];
+
+/// The same statement over either table of what is leased.
+macro_rules! renew {
+    ($conn:expr, $table:ident, $lease:ident, $duration:ident, $now:ident) => {{
+        let own = $table::table.filter(
+            $table::id
+                .eq($lease.id.to_string())
+                .and($table::epoch.eq($lease.epoch))
+                .and($table::lease_until.is_not_null()),
+        );
+        match $conn {
+            // The store's clock: of this very machine for a file, of the server otherwise.
+            Conn::Sqlite(c) => {
+                let until = $now.naive_utc() + delta($duration);
+                diesel::update(own).set($table::lease_until.eq(until)).execute(c.get_mut()).await?
+            }
+            Conn::Postgres(c) => {
+                let until = sql::<Timestamp>(POSTGRES_NOW)
+                    .sql(" + interval '1 second' * ")
+                    .bind::<Double, _>($duration.as_secs_f64());
+                let renew = diesel::update(own).set($table::lease_until.eq(until.nullable()));
+                Prepared(renew).execute(&mut **c).await?
+            }
+        }
+    }};
+}
 
 /// A request that this worker owns until its lease ends.
 #[derive(Debug, Clone)]
@@ -83,25 +115,11 @@ impl Store {
     /// As every statement.
     pub async fn renew(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
-        let own = requests::table.filter(
-            requests::id
-                .eq(lease.request_id.to_string())
-                .and(requests::epoch.eq(lease.epoch))
-                .and(requests::lease_until.is_not_null()),
-        );
-        let renewed = match tx.conn().await? {
-            // The store's clock: of this very machine for a file, of the server otherwise.
-            Conn::Sqlite(c) => {
-                let until = self.clock().now().naive_utc() + delta(duration);
-                diesel::update(own).set(requests::lease_until.eq(until)).execute(c.get_mut()).await?
-            }
-            Conn::Postgres(c) => {
-                let until = sql::<Timestamp>(POSTGRES_NOW)
-                    .sql(" + interval '1 second' * ")
-                    .bind::<Double, _>(duration.as_secs_f64());
-                let renew = diesel::update(own).set(requests::lease_until.eq(until.nullable()));
-                Prepared(renew).execute(&mut **c).await?
-            }
+        let now = self.clock().now();
+        let conn = tx.conn().await?;
+        let renewed = match lease.of {
+            LeaseOf::Request => renew!(conn, requests, lease, duration, now),
+            LeaseOf::Run => renew!(conn, runs, lease, duration, now),
         };
         tx.commit().await?;
         Ok(renewed == 1)
@@ -168,7 +186,7 @@ impl Tx {
         let name = if first { EventName::RequestStarted } else { EventName::RequestResumed };
         let event = request.event(name, worker, json!({ "attempt": request.attempt }));
         self.raise_epoch(&mut request, vec![event], asked.as_deref()).await?;
-        let lease = Lease { request_id: request.id, epoch: request.epoch };
+        let lease = Lease { of: LeaseOf::Request, id: request.id, epoch: request.epoch };
         Ok(Claimed { request, lease })
     }
 
@@ -197,6 +215,6 @@ impl Tx {
     }
 }
 
-fn delta(duration: Duration) -> TimeDelta {
+pub(super) fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }

@@ -362,6 +362,20 @@ impl Store {
             .collect()
     }
 
+    /// The holds in force, each with the pseudonyms it knows: what tells whether anything about them has changed.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn held_now(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let now = self.clock().now().naive_utc();
+        let query = holds::table
+            .inner_join(hold_refs::table.on(hold_refs::hold_id.eq(holds::id)))
+            .filter(holds::ended_at.is_null().and(holds::expires_at.is_null().or(holds::expires_at.gt(now))))
+            .order((hold_refs::hold_id, hold_refs::pseudonym))
+            .select((hold_refs::hold_id, hold_refs::pseudonym));
+        Ok(read!(self, |c| query.load(c).await))
+    }
+
     /// Holds whose time is over and that nobody has ended.
     ///
     /// # Errors

@@ -57,34 +57,25 @@ pub(super) struct StateRow {
     reminded_at: Option<NaiveDateTime>,
 }
 
-impl StateRow {
-    pub(super) fn of(request: &Request) -> Result<Self, StoreError> {
+/// The columns that a state is kept in, of requests and of runs.
+pub(super) struct StatusRow {
+    pub(super) status: String,
+    pub(super) outcome: Option<String>,
+    pub(super) finished_at: Option<NaiveDateTime>,
+    pub(super) error: Option<String>,
+}
+
+impl StatusRow {
+    pub(super) fn of(state: &State) -> Result<Self, StoreError> {
         Ok(Self {
-            status: request.status().as_str().to_owned(),
-            outcome: request.state.outcome().map(|outcome| outcome.as_str().to_owned()),
-            plan_version: request.plan_version.clone(),
-            due_at: request.urgency().naive_utc(),
-            started_at: request.started_at.map(|at| at.naive_utc()),
-            finished_at: request.state.finished_at().map(|at| at.naive_utc()),
-            run_at: request.claimable_from().naive_utc(),
-            attempt: request.attempt,
-            strikes: request.strikes,
-            failures: request.failures,
-            waits: request.waits,
-            resolved: request.resolved,
-            touched: request.touched,
-            error: request.state.error().map(to_json).transpose()?,
-            subject_ref: request.subject_ref.clone(),
-            steps: to_json(&request.steps)?,
-            audit_seq: request.head.seq,
-            audit_hash: request.head.hash.clone(),
-            answering: to_json(&request.answering)?,
-            answered_at: request.answering.answered.as_ref().map(|answered| answered.at.naive_utc()),
-            reminded_at: request.answering.reminded_at.map(|at| at.naive_utc()),
+            status: state.status().as_str().to_owned(),
+            outcome: state.outcome().map(|outcome| outcome.as_str().to_owned()),
+            finished_at: state.finished_at().map(|at| at.naive_utc()),
+            error: state.error().map(to_json).transpose()?,
         })
     }
 
-    fn state(&self, cancelled_by: Option<String>) -> Result<State, StoreError> {
+    pub(super) fn state(&self, cancelled_by: Option<String>) -> Result<State, StoreError> {
         let error = self.error.as_deref().map(from_json::<RunError>).transpose()?;
         let finished_at = || self.finished_at.map(|at| at.and_utc()).ok_or_else(|| unreadable("finished_at"));
         let outcome = || {
@@ -104,6 +95,35 @@ impl StateRow {
             },
             Status::Denied => State::Denied { finished_at: finished_at()?, outcome: outcome()? },
             Status::Cancelled => State::Cancelled { finished_at: finished_at()?, outcome: outcome()? },
+        })
+    }
+}
+
+impl StateRow {
+    pub(super) fn of(request: &Request) -> Result<Self, StoreError> {
+        let StatusRow { status, outcome, finished_at, error } = StatusRow::of(&request.state)?;
+        Ok(Self {
+            status,
+            outcome,
+            finished_at,
+            error,
+            plan_version: request.plan_version.clone(),
+            due_at: request.urgency().naive_utc(),
+            started_at: request.started_at.map(|at| at.naive_utc()),
+            run_at: request.claimable_from().naive_utc(),
+            attempt: request.attempt,
+            strikes: request.strikes,
+            failures: request.failures,
+            waits: request.waits,
+            resolved: request.resolved,
+            touched: request.touched,
+            subject_ref: request.subject_ref.clone(),
+            steps: to_json(&request.steps)?,
+            audit_seq: request.head.seq,
+            audit_hash: request.head.hash.clone(),
+            answering: to_json(&request.answering)?,
+            answered_at: request.answering.answered.as_ref().map(|answered| answered.at.naive_utc()),
+            reminded_at: request.answering.reminded_at.map(|at| at.naive_utc()),
         })
     }
 }
@@ -133,10 +153,16 @@ impl RequestRow {
 
     pub(super) fn into_request(self) -> Result<Request, StoreError> {
         let row = self.state;
+        let status = StatusRow {
+            status: row.status,
+            outcome: row.outcome,
+            finished_at: row.finished_at,
+            error: row.error,
+        };
         Ok(Request {
             id: uuid(&self.id)?,
             kind: from_text(&Kind::ALL, Kind::as_str, &self.kind, "kind")?,
-            state: row.state(self.cancelled_by)?,
+            state: status.state(self.cancelled_by)?,
             plan: self.plan,
             external_id: self.external_id,
             created_by: self.created_by,
@@ -273,11 +299,11 @@ pub(super) fn from_text<T: Copy>(
     all.iter().copied().find(|value| word(*value) == text).ok_or_else(|| unreadable(column))
 }
 
-fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
+pub(super) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| StoreError::internal("a value could not be written as JSON"))
 }
 
-fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|_| unreadable("JSON column"))
 }
 

@@ -206,6 +206,45 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    runs (id) {
+        id -> Text,
+        task -> Text,
+        status -> Text,
+        outcome -> Nullable<Text>,
+        params -> Text,
+        created_by -> Text,
+        idempotency_key -> Nullable<Text>,
+        created_at -> Timestamp,
+        started_at -> Nullable<Timestamp>,
+        finished_at -> Nullable<Timestamp>,
+        run_at -> Timestamp,
+        lease_until -> Nullable<Timestamp>,
+        epoch -> BigInt,
+        attempt -> Integer,
+        strikes -> Integer,
+        failures -> Integer,
+        waits -> Integer,
+        cancelled_by -> Nullable<Text>,
+        steps -> Text,
+        report -> Text,
+        error -> Nullable<Text>,
+        audit_seq -> BigInt,
+        audit_hash -> Text,
+    }
+}
+
+diesel::table! {
+    schedules (name) {
+        name -> Text,
+        timing -> Text,
+        next_at -> Nullable<Timestamp>,
+        fired_at -> Nullable<Timestamp>,
+        run_id -> Nullable<Text>,
+        skipped_at -> Nullable<Timestamp>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(audit_events, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
 diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);

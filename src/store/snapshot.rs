@@ -10,12 +10,30 @@ use super::{
     conn::{Conn, on},
     events::{Position, load},
     pool::Held,
-    schema::{holds, plans, requests},
+    schema::{holds, plans, requests, runs},
 };
 use crate::domain::audit::{ChainHead, Event};
 
 /// Rows read at a time.
 const CHUNK: i64 = 500;
+
+/// The kinds of stream, in byte order: each has a table of its owners.
+const OWNERS: [&str; 4] = ["hold", "plan", "request", "run"];
+
+/// A key, and the head beside it.
+type HeadRow = (String, i64, String);
+
+/// The heads of one table behind a key.
+macro_rules! heads {
+    ($conn:expr, $table:ident, $key:ident, $after:ident) => {{
+        let query = $table::table.filter($table::$key.gt($after)).order($table::$key).limit(CHUNK).select((
+            $table::$key,
+            $table::audit_seq,
+            $table::audit_hash,
+        ));
+        on!($conn, |c| query.load(c).await)?
+    }};
+}
 
 /// The head of a stream as its owner row keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,56 +118,31 @@ impl Snapshot {
     /// # Errors
     /// As every statement.
     pub async fn next_heads(&mut self) -> Result<Vec<Head>, StoreError> {
-        // One table after the other is byte order: `hold:` comes before `plan:`, and that before `request:`.
         let last = self.heads.clone().unwrap_or_default();
-        let mut heads = match last.is_empty() || last.starts_with("hold:") {
-            true => self.hold_heads().await?,
-            false => Vec::new(),
-        };
-        if heads.is_empty() && !last.starts_with("request:") {
-            heads = self.plan_heads().await?;
+        for kind in OWNERS {
+            // `;` follows `:`.
+            if last > format!("{kind};") {
+                continue;
+            }
+            let after = last.strip_prefix(&format!("{kind}:")).unwrap_or_default();
+            let rows = self.heads_of(kind, after).await?;
+            let heads: Vec<Head> = rows.into_iter().map(|row| head(kind, row)).collect();
+            if let Some(last) = heads.last() {
+                self.heads = Some(last.stream.clone());
+                return Ok(heads);
+            }
         }
-        if heads.is_empty() {
-            heads = self.request_heads().await?;
-        }
-        if let Some(last) = heads.last() {
-            self.heads = Some(last.stream.clone());
-        }
-        Ok(heads)
+        Ok(Vec::new())
     }
 
-    async fn hold_heads(&mut self) -> Result<Vec<Head>, StoreError> {
-        let after = self.heads.as_deref().and_then(|stream| stream.strip_prefix("hold:")).unwrap_or_default();
-        let query = holds::table.filter(holds::id.gt(after)).order(holds::id).limit(CHUNK).select((
-            holds::id,
-            holds::audit_seq,
-            holds::audit_hash,
-        ));
-        let rows: Vec<(String, i64, String)> = on!(&mut self.held.conn, |c| query.load(c).await)?;
-        Ok(rows.into_iter().map(|row| head("hold", row)).collect())
-    }
-
-    async fn plan_heads(&mut self) -> Result<Vec<Head>, StoreError> {
-        let after = self.heads.as_deref().and_then(|stream| stream.strip_prefix("plan:")).unwrap_or_default();
-        let query = plans::table.filter(plans::name.gt(after)).order(plans::name).limit(CHUNK).select((
-            plans::name,
-            plans::audit_seq,
-            plans::audit_hash,
-        ));
-        let rows: Vec<(String, i64, String)> = on!(&mut self.held.conn, |c| query.load(c).await)?;
-        Ok(rows.into_iter().map(|row| head("plan", row)).collect())
-    }
-
-    async fn request_heads(&mut self) -> Result<Vec<Head>, StoreError> {
-        let after =
-            self.heads.as_deref().and_then(|stream| stream.strip_prefix("request:")).unwrap_or_default();
-        let query = requests::table.filter(requests::id.gt(after)).order(requests::id).limit(CHUNK).select((
-            requests::id,
-            requests::audit_seq,
-            requests::audit_hash,
-        ));
-        let rows: Vec<(String, i64, String)> = on!(&mut self.held.conn, |c| query.load(c).await)?;
-        Ok(rows.into_iter().map(|row| head("request", row)).collect())
+    async fn heads_of(&mut self, kind: &str, after: &str) -> Result<Vec<HeadRow>, StoreError> {
+        let conn = &mut self.held.conn;
+        Ok(match kind {
+            "hold" => heads!(conn, holds, id, after),
+            "plan" => heads!(conn, plans, name, after),
+            "request" => heads!(conn, requests, id, after),
+            _ => heads!(conn, runs, id, after),
+        })
     }
 
     /// Ends the reading and hands its connection back.
@@ -163,6 +156,6 @@ impl Snapshot {
     }
 }
 
-fn head(kind: &str, (name, seq, hash): (String, i64, String)) -> Head {
+fn head(kind: &str, (name, seq, hash): HeadRow) -> Head {
     Head { stream: format!("{kind}:{name}"), head: ChainHead { seq, hash } }
 }

@@ -10,6 +10,7 @@ mod examples;
 mod export;
 mod http;
 mod properties;
+mod retention;
 mod services;
 mod store;
 mod support;

@@ -1,6 +1,7 @@
 //! PostgreSQL, MySQL/MariaDB and SQLite through diesel-async, with one table of dialects.
 
 mod address;
+mod age;
 pub mod catalog;
 mod closure;
 mod compare;

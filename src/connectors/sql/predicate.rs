@@ -1,7 +1,7 @@
 //! From compiled [`Rows`] to a WHERE condition.
 
 use super::{
-    closure,
+    age, closure,
     compare::{self, FALSE, KEYS, LARGE, List, Side, equals_any, equals_exactly, equals_source, lists},
     context::Context,
     dialect::{Dialect, internal, postgres_piece_cast},
@@ -102,6 +102,7 @@ pub(super) fn alternative(context: Context<'_>, rows: &Rows, index: usize) -> Wr
             Ok(Fragment::join(parts, " AND "))
         }
         Alternative::Sql { pieces, links } => trusted_match(context, pieces, links),
+        Alternative::Age(found) => Ok(age::condition(context, &rows.table, found)),
     }
 }
 

@@ -232,7 +232,7 @@ fn names(alternative: &Alternative, column: &KeyColumn) -> bool {
         Alternative::Match { links, .. } => {
             links.iter().any(|link| link.columns.iter().any(|own| own.name == column.name))
         }
-        Alternative::Sql { .. } => false,
+        Alternative::Sql { .. } | Alternative::Age(_) => false,
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn columns(rows: &Rows) -> Vec<&KeyColumn> {
     let matched = rows.any_of.iter().flat_map(|alternative| {
         let constants = match alternative {
             Alternative::Match { constants, .. } => constants.as_slice(),
-            Alternative::Sql { .. } => &[],
+            Alternative::Sql { .. } | Alternative::Age(_) => &[],
         };
         let own = alternative.links().iter().flat_map(|link| &link.columns);
         own.chain(constants.iter().map(|constant| &constant.column))

@@ -31,11 +31,12 @@ mod rows;
 pub mod subject;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(in crate::domain) mod tests;
 mod version;
 
 pub use exports::is_credential;
 pub(super) use families::canonical_text;
+pub(super) use model::key_column;
 pub use subject::{SubjectCode, SubjectError, SubjectFault, check_subject, subject_refs};
 
 /// A plan that fits the live schemas, and what is worth a look nevertheless.

@@ -186,7 +186,7 @@ impl Resolved<'_> {
     }
 }
 
-pub(super) fn key_column(column: &Column) -> KeyColumn {
+pub(in crate::domain) fn key_column(column: &Column) -> KeyColumn {
     KeyColumn {
         name: column.name.clone(),
         type_name: column.type_name.clone(),
@@ -195,7 +195,7 @@ pub(super) fn key_column(column: &Column) -> KeyColumn {
     }
 }
 
-pub(super) fn key_columns(columns: &[&Column]) -> Vec<KeyColumn> {
+pub(in crate::domain) fn key_columns(columns: &[&Column]) -> Vec<KeyColumn> {
     columns.iter().map(|column| key_column(column)).collect()
 }
 

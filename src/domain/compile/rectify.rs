@@ -12,7 +12,7 @@ use crate::domain::{
     compiled::{Action, Rows, Step},
     document::Reader,
     rectification::{Copied, Correctable, Fixed, PointsAt, Rectification, System, UniqueColumns},
-    schema::{Column, RowAddress, Table, TableKind},
+    schema::{Column, Table, TableKind},
 };
 
 pub(super) fn check(model: &Model<'_>, faults: &mut Reader) {
@@ -131,7 +131,7 @@ fn step(builder: &mut Builder<'_, '_>, id: EntryId) -> Option<Step> {
         connection: model.table_of(id).connection.to_owned(),
         rows: Rows { except: builder.bare_all(&earlier), ..builder.bare(id) },
         action: Action::Rectify(Rectification {
-            system: system(table),
+            system: System::of(table),
             columns,
             cascade: entry.entry.cascade,
         }),
@@ -140,16 +140,6 @@ fn step(builder: &mut Builder<'_, '_>, id: EntryId) -> Option<Step> {
         cuts: Vec::new(),
         openers: None,
     })
-}
-
-/// Tables of SQLite have no role, those without rowid included.
-fn system(table: &Table) -> System {
-    match &table.address {
-        RowAddress::Ctid => System::Postgres,
-        RowAddress::Rowid => System::Sqlite,
-        RowAddress::Key(_) | RowAddress::None if table.rights.role.is_empty() => System::Sqlite,
-        RowAddress::Key(_) | RowAddress::None => System::MySql,
-    }
 }
 
 fn correctable(model: &Model<'_>, entry: &Resolved<'_>, column: &Column) -> Correctable {

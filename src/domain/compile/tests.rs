@@ -1,5 +1,5 @@
 mod agreement;
-mod catalog;
+pub(in crate::domain) mod catalog;
 mod orders;
 mod property;
 mod rectifications;

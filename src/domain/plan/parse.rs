@@ -13,6 +13,9 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
+pub use erase::read_mask;
+pub use sql::read_sql;
+
 /// Parses the text of a plan file.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ pub(super) fn is_found_by(rows: &Rows, column: &str) -> bool {
     rows.any_of.iter().any(|alternative| {
         let constants = match alternative {
             Alternative::Match { constants, .. } => constants.as_slice(),
-            Alternative::Sql { .. } => &[],
+            Alternative::Sql { .. } | Alternative::Age(_) => &[],
         };
         let own = alternative.links().iter().flat_map(|link| &link.columns);
         own.chain(constants.iter().map(|constant| &constant.column)).any(|own| own.name == column)

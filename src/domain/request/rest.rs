@@ -69,8 +69,7 @@ struct Lost {
 impl Lost {
     fn hits(&self, plan: &CompiledPlan, rows: &Rows) -> bool {
         rows.any_of.iter().any(|alternative| {
-            let (Alternative::Match { links, .. } | Alternative::Sql { links, .. }) = alternative;
-            links.iter().any(|link| match &link.source {
+            alternative.links().iter().any(|link| match &link.source {
                 Source::Root(_) => self.root,
                 Source::Live(sources) => sources.iter().any(|source| self.hits(plan, source)),
                 // A set that can be read again still leads back to what it was read through, by earlier sets only.

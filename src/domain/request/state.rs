@@ -121,6 +121,10 @@ pub enum RunCode {
     InvalidChanges,
     /// A step in code says that it needs a person.
     StepFailed,
+    /// A retention policy would take every row of a table.
+    MatchesEverything,
+    /// A retention policy is not the one that was approved.
+    PolicyChanged,
 }
 
 /// What a failure in a job asks for.
@@ -155,9 +159,12 @@ impl RunCode {
             | Self::SubjectBusy
             | Self::ConstraintViolation => Disposition::Wait,
             Self::RowsRemaining | Self::Internal => Disposition::Retry,
-            Self::AttemptsExhausted | Self::SubjectAmbiguous | Self::InvalidChanges | Self::StepFailed => {
-                Disposition::Fail
-            }
+            Self::AttemptsExhausted
+            | Self::SubjectAmbiguous
+            | Self::InvalidChanges
+            | Self::StepFailed
+            | Self::MatchesEverything
+            | Self::PolicyChanged => Disposition::Fail,
         }
     }
 
@@ -175,6 +182,8 @@ impl RunCode {
             Self::SubjectBusy => "subject_busy",
             Self::InvalidChanges => "invalid_changes",
             Self::StepFailed => "step_failed",
+            Self::MatchesEverything => "matches_everything",
+            Self::PolicyChanged => "policy_changed",
         }
     }
 }

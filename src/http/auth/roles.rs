@@ -54,6 +54,9 @@ pub enum Operation {
     PlaceHold,
     EndHold,
     ReadHolds,
+    /// Start and stop what is done beside requests.
+    Upkeep,
+    ReadRuns,
     /// What was told to webhooks.
     Webhooks,
     Audit,
@@ -69,7 +72,8 @@ impl Operation {
             Self::Answer | Self::Cancel | Self::Retry | Self::CompleteStep => &[Admin],
             // An approval quotes what the preview showed.
             Self::Preview | Self::Webhooks | Self::PlaceHold | Self::LinkDownload => &[Admin],
-            Self::ReadHolds => &[Admin, Approver, Auditor],
+            Self::Upkeep => &[Admin],
+            Self::ReadHolds | Self::ReadRuns => &[Admin, Approver, Auditor],
             Self::DraftAnswer => &[Admin, Approver],
             Self::Decide | Self::EndHold => &[Approver],
             Self::ReadRequests => &[Admin, Approver, Auditor, Service],

@@ -170,7 +170,7 @@ struct Progress {
 
 /// What went wrong, without a row's values.
 #[derive(Serialize, ToSchema)]
-struct ErrorBody {
+pub struct ErrorBody {
     code: &'static str,
     detail: String,
     connection: Option<String>,
@@ -250,7 +250,7 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
         progress: progress(request),
         attempt: request.attempt,
         next_attempt_at: request.next_attempt_at().map(timestamp),
-        error: request.state.error().map(error),
+        error: request.state.error().map(ErrorBody::from),
         created_by: request.created_by.clone(),
         hold_id: request.hold,
         identity_check: answering.identity_check.as_ref().map(identity_check),
@@ -290,13 +290,15 @@ fn identity_check(check: &IdentityCheck) -> IdentityCheckBody {
     }
 }
 
-fn error(error: &RunError) -> ErrorBody {
-    ErrorBody {
-        code: error.code.as_str(),
-        detail: error.detail.clone(),
-        connection: error.connection.clone(),
-        step: error.step.clone(),
-        cause: error.cause.map(|cause| cause.as_str()),
+impl From<&RunError> for ErrorBody {
+    fn from(error: &RunError) -> Self {
+        Self {
+            code: error.code.as_str(),
+            detail: error.detail.clone(),
+            connection: error.connection.clone(),
+            step: error.step.clone(),
+            cause: error.cause.map(|cause| cause.as_str()),
+        }
     }
 }
 

@@ -97,7 +97,11 @@ fn recipient(fields: &mut Fields) -> Option<String> {
     Some(text)
 }
 
-fn idempotency_key(call: &Call) -> Result<Option<String>, Problem> {
+/// The `Idempotency-Key` of a call.
+///
+/// # Errors
+/// When it is empty or too long.
+pub fn idempotency_key(call: &Call) -> Result<Option<String>, Problem> {
     let Some(key) = call.header(IDEMPOTENCY_KEY)? else { return Ok(None) };
     if key.trim().is_empty() || key.chars().count() > MAX_KEY {
         return Err(Problem::parameter(IDEMPOTENCY_KEY, "must have 1 to 255 characters"));

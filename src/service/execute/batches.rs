@@ -1,61 +1,24 @@
 //! One step at a time, one bounded transaction after the other. The record of batch n is written while batch n+1
 //! runs, never more than one behind.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
 use super::{
     Run, calls,
     group::{Failure, booked, started},
-    keys, recorded,
+    keys,
+    pace::{Pace, REPEATS, step_aside},
+    recorded,
     recorder::Recorder,
-    trouble::{Interrupt, backoff},
+    trouble::Interrupt,
     verify,
 };
 use crate::{
-    connectors::{Batch, ConnectorError, Cursor, ErrorKind, NO_LIMIT, Tx, Work},
+    connectors::{Cursor, ErrorKind, NO_LIMIT, Work},
     domain::compiled::{Action, Rows, Step},
-    service::Pacing,
 };
-
-/// Rows of a step's first batch; the pace is found from there.
-const FIRST_BATCH: u32 = 1_000;
-/// How often a deadlock or serialization failure repeats a batch before it counts as a lock timeout.
-const REPEATS: i32 = 10;
-
-/// How many rows the next batch takes: ×1.2 while it stays below the time target, ×0.5 above.
-struct Pace {
-    pacing: Pacing,
-    rows: u32,
-}
-
-impl Pace {
-    fn new(pacing: Pacing) -> Self {
-        Self { pacing, rows: FIRST_BATCH.clamp(pacing.min_rows, pacing.max_rows) }
-    }
-
-    /// Takes in how long a batch took in the target; answers how long to rest.
-    fn took(&mut self, elapsed: Duration) -> Duration {
-        let factor = if elapsed < self.pacing.time_target { 1.2 } else { 0.5 };
-        self.scale(factor);
-        elapsed.mul_f64(self.pacing.pause)
-    }
-
-    fn scale(&mut self, factor: f64) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "clamped to the configured rows"
-        )]
-        let rows = (f64::from(self.rows) * factor).ceil().clamp(1.0, f64::from(u32::MAX)) as u32;
-        self.rows = rows.clamp(self.pacing.min_rows, self.pacing.max_rows);
-    }
-
-    fn is_at_minimum(&self) -> bool {
-        self.rows <= self.pacing.min_rows
-    }
-}
 
 /// Carries out one step: counts what it cuts, works in batches, and counts itself unless a later step does that
 /// right before it cuts the path.
@@ -172,12 +135,13 @@ impl Walk {
         let root = (step.is_root && !self.opener).then_some(&run.plan.root);
         let work = Work { rows, action: &step.action, alternative: self.alternative, keys, root };
         let mut pace = Pace::new(run.service.pacing);
+        let connector = run.connector(&step.connection)?;
         recorder.flush().await?;
         let mut unrecorded = 0;
         loop {
             let begun = Instant::now();
             let (ran, noted) = tokio::join!(
-                batch(run, step, &work, &mut cursor, &mut pace),
+                pace.batch(connector, run.limits, step, &work, &mut cursor),
                 self.note(recorder, unrecorded)
             );
             noted?;
@@ -225,42 +189,6 @@ impl Walk {
             })
             .await
     }
-}
-
-/// Runs one batch up to its commit. Deadlocks repeat it; a statement that takes too long halves it.
-async fn batch(
-    run: &Run<'_>,
-    step: &Step,
-    work: &Work<'_>,
-    cursor: &mut Cursor,
-    pace: &mut Pace,
-) -> Result<(Box<dyn Tx>, Batch), Interrupt> {
-    let connector = run.connector(&step.connection)?;
-    let fault = |error: &ConnectorError| Interrupt::at(error, &step.connection, Some(&step.name));
-    let mut repeats = 0;
-    loop {
-        let before = cursor.clone();
-        let mut tx = connector.begin(run.limits).await.map_err(|error| fault(&error))?;
-        let error = match tx.batch(work, cursor, pace.rows).await {
-            Ok(batch) => return Ok((tx, batch)),
-            Err(error) => error,
-        };
-        drop(tx);
-        *cursor = before;
-        match error.kind {
-            ErrorKind::Conflict if repeats < REPEATS => {
-                step_aside(repeats).await;
-                repeats += 1;
-            }
-            ErrorKind::StatementTimeout if !pace.is_at_minimum() => pace.scale(0.5),
-            _ => return Err(fault(&error)),
-        }
-    }
-}
-
-/// Lets the other side of a deadlock finish before the batch is repeated.
-async fn step_aside(repeats: i32) {
-    tokio::time::sleep(backoff(Duration::from_millis(5), repeats, Duration::from_secs(1))).await;
 }
 
 /// The person's own row, in one transaction with a last count of what hangs on it directly.

@@ -32,12 +32,12 @@ impl LeaseClock {
     }
 
     /// With less than a third left no target commit is started.
-    pub(super) fn may_commit(&self) -> bool {
+    pub(in crate::service) fn may_commit(&self) -> bool {
         let until = *self.shared.until.lock().unwrap_or_else(PoisonError::into_inner);
         !self.is_lost() && until.saturating_duration_since(Instant::now()) >= self.length / 3
     }
 
-    pub(super) fn is_lost(&self) -> bool {
+    pub(in crate::service) fn is_lost(&self) -> bool {
         self.shared.lost.load(Ordering::Acquire)
     }
 
@@ -73,7 +73,7 @@ async fn renew(service: Arc<Service>, clock: LeaseClock) {
                 clock.shared.lost.store(true, Ordering::Release);
                 return;
             }
-            Err(error) => tracing::warn!(request = %clock.lease.request_id, %error, "lease not renewed"),
+            Err(error) => tracing::warn!(id = %clock.lease.id, %error, "lease not renewed"),
         }
     }
 }

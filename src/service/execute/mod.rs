@@ -8,8 +8,9 @@ mod code;
 mod export;
 mod group;
 mod keys;
-mod lease;
+pub(super) mod lease;
 mod manual;
+pub(super) mod pace;
 mod recorded;
 mod recorder;
 mod rectify;
@@ -39,6 +40,7 @@ use crate::{
 pub(super) use keys::uses_sets as uses_key_sets;
 pub use lease::LeaseClock;
 use recorder::Recorder;
+pub(super) use resolve::COUNT_LIMIT;
 use trouble::Interrupt;
 
 /// How often a lock conflict with another request of the same person looks again, at most.
@@ -216,7 +218,7 @@ fn not_configured(name: &str) -> Interrupt {
 
 /// Time limits of target sessions: a statement must end before a third of the lease has passed, so that no
 /// commit is started on a lease that is about to run out (DESIGN.md §3).
-fn session_limits(service: &Service) -> Limits {
+pub(super) fn session_limits(service: &Service) -> Limits {
     let third = service.pacing.lease / 3;
     Limits { lock_timeout: (third / 2).min(Duration::from_secs(5)), statement_timeout: third.mul_f64(0.9) }
 }

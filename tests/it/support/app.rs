@@ -15,7 +15,7 @@ use rightful::{
     },
     service::{
         Connectors, Pacing, Service, code::CodeSteps, metrics::Metrics, packages::Packages,
-        registry::Registry, watchers::Watchers, webhooks::Webhooks,
+        registry::Registry, runs::Upkeep, watchers::Watchers, webhooks::Webhooks,
     },
     worker,
 };
@@ -127,6 +127,8 @@ impl TestApp {
                 expires_after,
             },
             code: CodeSteps::default(),
+            runs_wake: Arc::new(Notify::new()),
+            upkeep: Upkeep::default(),
         });
         load(&service, &plans).await;
         let running = serve(Arc::clone(&service), options(keys)).await.unwrap();

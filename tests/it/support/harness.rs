@@ -28,6 +28,7 @@ use rightful::{
         packages::Packages,
         readings::Reader,
         registry::Registry,
+        runs::Upkeep,
         watchers::Watchers,
         webhooks::Webhooks,
     },
@@ -127,8 +128,16 @@ impl Harness {
                 expires_after: Duration::from_secs(600),
             },
             code,
+            runs_wake: Arc::new(Notify::new()),
+            upkeep: Upkeep::default(),
         };
         Self { service: Arc::new(service), folder }
+    }
+
+    /// With policies and schedules.
+    pub fn keeping(mut self, upkeep: Upkeep) -> Self {
+        Arc::get_mut(&mut self.service).expect("nobody else has it yet").upkeep = upkeep;
+        self
     }
 
     /// Registers one plan beside those of other names.

@@ -90,7 +90,7 @@ fn kind(text: &str) -> (Family, String, Option<u32>) {
         "text" => Family::Text,
         "uuid" => Family::Uuid,
         "bool" => Family::Boolean,
-        "time" => Family::Time,
+        "time" | "timestamp" => Family::Time,
         "json" => Family::Json,
         "enum" => Family::Enum,
         "array" => Family::Array,

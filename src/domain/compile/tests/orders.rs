@@ -4,13 +4,7 @@ use super::{compiled, names, shop, step};
 use crate::domain::compiled::{Alternative, Rows, Source};
 
 fn sources(rows: &Rows) -> Vec<&Source> {
-    rows.any_of
-        .iter()
-        .flat_map(|alternative| match alternative {
-            Alternative::Match { links, .. } | Alternative::Sql { links, .. } => links,
-        })
-        .map(|link| &link.source)
-        .collect()
+    rows.any_of.iter().flat_map(Alternative::links).map(|link| &link.source).collect()
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn further_rows_of_the_root_are_the_persons_too() {
                 Source::Itself => "itself",
             },
             Alternative::Sql { .. } => "sql",
+            Alternative::Age(_) => "age",
         };
         any_of.iter().map(kind).collect()
     };

@@ -158,9 +158,7 @@ impl World {
         let own: Vec<&Link> = rows
             .any_of
             .iter()
-            .flat_map(|any| match any {
-                Alternative::Match { links, .. } | Alternative::Sql { links, .. } => links,
-            })
+            .flat_map(Alternative::links)
             .filter(|link| link.source == Source::Itself)
             .collect();
         let pointed = |id: &u32| {

@@ -100,7 +100,12 @@ fn read_reason(reader: &mut Reader, node: &Node, what: &str) -> Option<String> {
     Some(text)
 }
 
-fn read_mask(reader: &mut Reader, node: &Node, shown: &str) -> Option<Vec<(At<String>, At<MaskStrategy>)>> {
+/// `mask`: column → strategy.
+pub fn read_mask(
+    reader: &mut Reader,
+    node: &Node,
+    shown: &str,
+) -> Option<Vec<(At<String>, At<MaskStrategy>)>> {
     let what = format!("`mask` of {shown}");
     let mut columns: Vec<(At<String>, At<MaskStrategy>)> = Vec::new();
     let pairs = reader.map(node, &what)?;

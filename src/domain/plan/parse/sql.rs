@@ -4,7 +4,7 @@
 use super::{At, Node, Reader};
 
 /// A condition or expression of its own; empty text would mean every row.
-pub(super) fn read_sql(reader: &mut Reader, node: &Node, what: &str) -> Option<At<String>> {
+pub fn read_sql(reader: &mut Reader, node: &Node, what: &str) -> Option<At<String>> {
     let value = reader.text(node, what)?;
     if value.trim().is_empty() {
         reader.error(node.line, format!("{what} is empty"), "write the SQL or leave it out");

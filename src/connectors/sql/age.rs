@@ -1,0 +1,89 @@
+//! How old a row is.
+
+use super::{context::Context, dialect::Dialect, fragment::Fragment, statement::Bind};
+use crate::domain::{
+    compiled::{Age, KeyColumn, TableName, TimeKind, Wanted},
+    schema::Family,
+};
+
+/// Seconds since 1970 from March 1973 to the year 9999. Smaller numbers are more likely years, dates without dashes or
+/// Julian days, larger ones milliseconds.
+const SECONDS: &str = "BETWEEN 100000000 AND 253402300799";
+/// A time of day alone would be read as one of the year 2000.
+const DATE: &str = "GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'";
+
+/// The rows that a policy wants, by their time.
+pub(super) fn condition(context: Context<'_>, table: &TableName, age: &Age) -> Fragment {
+    let dialect = context.dialect;
+    let column = dialect.column(table, &age.column.name);
+    if age.wanted == Wanted::Unreadable {
+        return match dialect {
+            Dialect::Sqlite => {
+                Fragment::text(&format!("({column} IS NOT NULL AND {} IS NULL)", days(&column)))
+            }
+            // Their types hold nothing else.
+            Dialect::Postgres | Dialect::MySql => Fragment::text("1 = 0"),
+        };
+    }
+    let older = match dialect {
+        Dialect::Sqlite => bound(age).within(&format!("{} < julianday(", days(&column)), ")"),
+        Dialect::Postgres => {
+            bound(age).within(&format!("{column} < "), &format!("::text::{}", postgres(age.time)))
+        }
+        Dialect::MySql => {
+            bound(age).within(&format!("{column} < CAST("), &format!(" AS {})", mysql(age.time)))
+        }
+    };
+    let nulls = match age.nulls_are_old {
+        true => older.within("(", &format!(" OR {column} IS NULL)")),
+        false => older,
+    };
+    match &age.mark {
+        Some(mark) => nulls.then(" AND ").and(unmarked(context, table, mark)),
+        None => nulls,
+    }
+}
+
+fn bound(age: &Age) -> Fragment {
+    let form = match age.time {
+        TimeKind::Date => "%Y-%m-%d",
+        TimeKind::Instant | TimeKind::Local | TimeKind::Any => "%Y-%m-%d %H:%M:%S%.6f",
+    };
+    Fragment::bound(Bind::Text(Some(age.before.format(form).to_string())))
+}
+
+/// The time of a row as a Julian day, in UTC; NULL where it is none.
+fn days(column: &str) -> String {
+    format!(
+        "(CASE WHEN typeof({column}) = 'text' AND {column} {DATE} THEN julianday({column}) \
+         WHEN typeof({column}) IN ('integer', 'real') AND {column} {SECONDS} \
+         THEN julianday({column}, 'unixepoch') END)"
+    )
+}
+
+fn postgres(time: TimeKind) -> &'static str {
+    match time {
+        // The moment is written in UTC, whatever the session's zone is.
+        TimeKind::Instant => "timestamp AT TIME ZONE 'UTC'",
+        TimeKind::Date => "date",
+        TimeKind::Local | TimeKind::Any => "timestamp",
+    }
+}
+
+fn mysql(time: TimeKind) -> &'static str {
+    match time {
+        TimeKind::Date => "DATE",
+        // The session's zone is UTC.
+        TimeKind::Instant | TimeKind::Local | TimeKind::Any => "DATETIME(6)",
+    }
+}
+
+/// The row is not marked as deleted yet.
+fn unmarked(context: Context<'_>, table: &TableName, mark: &KeyColumn) -> Fragment {
+    let column = context.dialect.column(table, &mark.name);
+    Fragment::text(&match mark.family {
+        Family::Boolean => format!("{column} IS NOT TRUE"),
+        Family::Integer => format!("COALESCE({column}, 0) = 0"),
+        _ => format!("{column} IS NULL"),
+    })
+}

@@ -1,0 +1,113 @@
+//! Claims runs and carries them out, a few at a time, until the program stops.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, task::JoinSet};
+use uuid::Uuid;
+
+use super::Keeper;
+use crate::{
+    domain::run::{Run, Task},
+    service::{
+        Service,
+        error::ServiceError,
+        execute::{
+            LeaseClock,
+            lease::Renewal,
+            trouble::{Interrupt, jitter},
+        },
+        retention,
+    },
+    store::{ClaimedRun, StoreError},
+};
+
+/// How often an idle worker looks for runs that another process accepted.
+const POLL: Duration = Duration::from_secs(1);
+/// Runs that one process carries out at once: a backup that is being restored must not keep a policy back.
+const AT_ONCE: usize = 3;
+
+/// Carries out runs until `stop` turns true; batches under way end first. `worker` is its name in the audit log.
+pub async fn run(service: Arc<Service>, worker: String, mut stop: watch::Receiver<bool>) {
+    let mut running = JoinSet::new();
+    while !*stop.borrow() {
+        while running.try_join_next().is_some() {}
+        let woken = service.runs_wake.notified();
+        tokio::pin!(woken);
+        woken.as_mut().enable();
+        if running.len() < AT_ONCE {
+            match claim(&service, None, &worker).await {
+                Ok(Some((claimed, at))) => {
+                    let (service, worker, stop) = (service.clone(), worker.clone(), stop.clone());
+                    running.spawn(async move { carry_out(&service, &worker, claimed, at, stop).await });
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "runs could not be claimed"),
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL.mul_f64(0.5 + jitter())) => {}
+            () = woken => {}
+            _ = running.join_next(), if !running.is_empty() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+    while running.join_next().await.is_some() {}
+}
+
+async fn claim(
+    service: &Service,
+    id: Option<Uuid>,
+    worker: &str,
+) -> Result<Option<(ClaimedRun, Instant)>, StoreError> {
+    let at = Instant::now();
+    let pacing = service.pacing;
+    let claimed = service.store.claim_run(id, worker, pacing.lease, pacing.max_attempts).await?;
+    Ok(claimed.map(|claimed| (claimed, at)))
+}
+
+/// Carries out one run in this process, for as long as it can go on: the run as it is then.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn run_one(
+    service: &Arc<Service>,
+    id: Uuid,
+    worker: &str,
+    stop: watch::Receiver<bool>,
+) -> Result<Run, ServiceError> {
+    if let Some((claimed, at)) = claim(service, Some(id), worker).await? {
+        carry_out(service, worker, claimed, at, stop).await;
+    }
+    super::read(service, id).await
+}
+
+async fn carry_out(
+    service: &Arc<Service>,
+    worker: &str,
+    claimed: ClaimedRun,
+    claimed_at: Instant,
+    stop: watch::Receiver<bool>,
+) {
+    let id = claimed.run.id;
+    let lease = LeaseClock::new(claimed.lease, claimed_at, service.pacing.lease);
+    let _renewal = Renewal::start(service.clone(), lease.clone());
+    let mut keeper = Keeper::new(service.clone(), claimed.run, lease, worker, stop);
+    let done = match keeper.run.task.clone() {
+        Task::Retention(name) => retention::carry_out(&mut keeper, &name).await,
+        Task::Backup(_) | Task::Replay => Err(Interrupt::trouble(
+            crate::domain::request::RunCode::Internal,
+            "this program cannot carry it out",
+            None,
+            None,
+        )),
+    };
+    if let Err(interrupt) = done
+        && let Err(error) = keeper.end(interrupt).await
+    {
+        tracing::warn!(run = %id, %error, "the end of an attempt was not recorded; its lease will run out");
+    }
+}

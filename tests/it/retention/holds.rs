@@ -1,0 +1,132 @@
+//! No policy goes around a legal hold.
+
+use rightful::{
+    domain::{
+        hold::{Ground, Scope},
+        request::{Outcome, Status, Subject},
+    },
+    service::{
+        holds::{HoldReading, Placement, end, place},
+        readings::Reader,
+        runs::{Decision, decide},
+    },
+};
+use serde_json::json;
+
+use super::{DELETE, carry_out, counts, go_on, harness, ids, policies, shop};
+use crate::support::{
+    harness::Harness,
+    stores::{sqlite_store, stores},
+    targets::targets,
+};
+
+const PLAN: &str = "plan: customer
+subject: { user_id: shop.users.id, email: shop.users.email }
+connections:
+  shop:
+    users: { erase: delete, rectify: [email] }
+    orders: { match: { user_id: users.id }, erase: delete }
+    items: { match: { order_id: orders.id }, erase: delete }
+";
+
+fn reader(sub: &str) -> Reader {
+    Reader { sub: sub.to_owned(), every_request: true, identities: true, own: false }
+}
+
+async fn hold(harness: &Harness, scope: Scope, table: Option<&str>) -> HoldReading {
+    let placement = Placement {
+        plan: "customer".to_owned(),
+        subject: Subject([("email".to_owned(), json!("jane@example.com"))].into()),
+        scope,
+        table: table.map(str::to_owned),
+        ground: Ground::LegalClaims,
+        reason: "a law suit".to_owned(),
+        expires_at: None,
+    };
+    place(&harness.service, &reader("alice"), placement).await.unwrap().reading
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_held_person_stay_and_are_counted() {
+    for store in stores().await {
+        for target in targets() {
+            shop(&target);
+            let harness = harness(&store, &target, policies(DELETE));
+            harness.register(PLAN).await.unwrap();
+            let placed = hold(&harness, Scope::AllPlans, None).await;
+            let run = carry_out(&harness, "old_orders").await;
+            assert_eq!(
+                run.state.outcome(),
+                Some(Outcome::DoneWithExceptions),
+                "{:?}: {run:?}",
+                target.dialect
+            );
+            assert_eq!(
+                run.steps.iter().map(counts).collect::<Vec<_>>(),
+                [("shop.items", Some(3), 1, 2, Some(0)), ("shop.orders", Some(3), 1, 2, Some(0))],
+                "{:?}",
+                target.dialect
+            );
+            assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
+            assert_eq!(ids(&target, "items"), "10 30 40 50", "{:?}", target.dialect);
+            end(&harness.service, &reader("arno"), placed.hold.id).await.unwrap();
+            let run = carry_out(&harness, "old_orders").await;
+            assert_eq!(run.state.outcome(), Some(Outcome::Done), "{:?}: {run:?}", target.dialect);
+            assert_eq!(ids(&target, "orders"), "4 5", "{:?}", target.dialect);
+        }
+    }
+}
+
+/// A held item needs its order.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_held_rows_point_at_stays() {
+    let store = sqlite_store().await;
+    for target in targets() {
+        shop(&target);
+        let harness = harness(&store, &target, policies(DELETE));
+        harness.register(PLAN).await.unwrap();
+        hold(&harness, Scope::Table, Some("shop.items")).await;
+        let run = carry_out(&harness, "old_orders").await;
+        assert_eq!(run.state.outcome(), Some(Outcome::DoneWithExceptions), "{:?}: {run:?}", target.dialect);
+        assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
+        assert_eq!(ids(&target, "items"), "10 30 40 50", "{:?}", target.dialect);
+    }
+}
+
+/// The hold knows the row, whatever address the person has by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_keeps_the_person_also_after_a_correction() {
+    let store = sqlite_store().await;
+    for target in targets() {
+        shop(&target);
+        let harness = harness(&store, &target, policies(DELETE));
+        harness.register(PLAN).await.unwrap();
+        hold(&harness, Scope::AllPlans, None).await;
+        let changes = json!({ "shop.users": { "email": "jo@example.com" } });
+        let id = harness.rectify("customer", json!({ "user_id": 1 }), changes).await.unwrap();
+        assert_eq!(harness.run(id).await.state.outcome(), Some(Outcome::Done), "{:?}", target.dialect);
+        carry_out(&harness, "old_orders").await;
+        assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
+    }
+}
+
+/// Whose rows they are cannot be told: nothing is erased.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_person_who_cannot_be_looked_for_stops_the_policy() {
+    let store = sqlite_store().await;
+    for target in targets() {
+        shop(&target);
+        let harness = harness(&store, &target, policies(DELETE));
+        harness.register(PLAN).await.unwrap();
+        hold(&harness, Scope::AllPlans, None).await;
+        target.execute("ALTER TABLE users RENAME TO people");
+        let run = carry_out(&harness, "old_orders").await;
+        assert_eq!(run.status(), Status::Paused, "{:?}: {run:?}", target.dialect);
+        assert_eq!(ids(&target, "orders"), "1 2 3 4 5", "{:?}", target.dialect);
+        target.execute("ALTER TABLE people RENAME TO users");
+        decide(&harness.service, "alice", run.id, Decision::Retry).await.unwrap();
+        let run = go_on(&harness, run.id).await;
+        assert_eq!(run.state.outcome(), Some(Outcome::DoneWithExceptions), "{:?}: {run:?}", target.dialect);
+        assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
+    }
+}
