@@ -18,7 +18,7 @@ use crate::{
     service::{Connectors, code::CodeSteps},
 };
 
-/// What [`Registry::load`] found.
+/// What reading the folder found.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Errors refuse the whole load; warnings do not.
