@@ -10,6 +10,7 @@ use std::{
 
 use crate::domain::{call::CallTemplate, document::Fault, request::Kind};
 
+mod backups;
 mod environment;
 mod exports;
 mod interpolate;
@@ -20,6 +21,7 @@ mod secret;
 mod tests;
 mod values;
 
+pub use backups::{Backup, BackupKind, Restore, RestoreInto};
 pub use environment::{LogFormat, host_name, log_filter, log_format};
 pub use secret::{MasterKey, Secret};
 pub use values::{SHORTEST_HMAC_SECRET, duration};
@@ -45,6 +47,8 @@ pub struct Config {
     /// Hosts of webhooks and HTTP services that may lead to private addresses.
     pub private_hosts: Vec<String>,
     pub exports: Exports,
+    /// Backups that are verified, by name.
+    pub backups: BTreeMap<String, Backup>,
     pub worker: Worker,
 }
 

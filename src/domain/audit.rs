@@ -51,10 +51,12 @@ pub enum EventName {
     ExportLinked,
     ExportDownloaded,
     ExportExpired,
+    BackupVerified,
+    BackupFailed,
 }
 
 impl EventName {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -87,6 +89,8 @@ impl EventName {
         Self::ExportLinked,
         Self::ExportDownloaded,
         Self::ExportExpired,
+        Self::BackupVerified,
+        Self::BackupFailed,
     ];
 
     #[must_use]
@@ -124,6 +128,8 @@ impl EventName {
             Self::ExportLinked => "export.linked",
             Self::ExportDownloaded => "export.downloaded",
             Self::ExportExpired => "export.expired",
+            Self::BackupVerified => "backup.verified",
+            Self::BackupFailed => "backup.failed",
         }
     }
 }

@@ -61,7 +61,7 @@ impl From<ServiceError> for Problem {
             ServiceError::Hold(CannotEnd::OwnHold) => {
                 Self::new(Code::Forbidden, "A hold is ended by somebody else than who placed it.")
             }
-            ServiceError::Hold(CannotEnd::HasEnded) => invalid_state(&error),
+            ServiceError::Hold(CannotEnd::HasEnded) | ServiceError::BackupUnderWay => invalid_state(&error),
             ServiceError::ExpiresInPast => {
                 Self::invalid(vec![FieldError::new("/expires_at", "must lie in the future")])
             }

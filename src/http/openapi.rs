@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use super::{audit, docs, health, holds, plans, problem::ProblemBody, requests, webhooks};
+use super::{audit, backups, docs, health, holds, plans, problem::ProblemBody, requests, webhooks};
 
 /// Any answer other than the one hoped for.
 #[derive(ToResponse)]
@@ -35,6 +35,7 @@ pub struct ProblemAnswer(ProblemBody);
         requests::export::download, requests::export::link, requests::export::by_link,
         plans::list, plans::read, plans::version, plans::preview,
         holds::place, holds::list, holds::read, holds::end, webhooks::list, webhooks::redeliver,
+        backups::list, backups::read,
         audit::list, audit::search, audit::export, audit::verify,
         health::alive, health::ready, health::metrics, docs::yaml, docs::page,
     ),

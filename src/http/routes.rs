@@ -14,6 +14,7 @@ use super::{
     api::Api,
     audit,
     auth::{Operation, Principal},
+    backups,
     call::{Answer, Call},
     docs, health, holds, plans,
     problem::{Code, Problem},
@@ -98,6 +99,8 @@ table! {
         DELETE "/v1/holds/{id}" EndHold => holds::end;
         GET "/v1/webhooks" Webhooks => webhooks::list;
         POST "/v1/webhooks/{id}/redeliver" Webhooks => webhooks::redeliver;
+        GET "/v1/backups" ReadBackups => backups::list;
+        GET "/v1/backups/{name}" ReadBackups => backups::read;
         GET "/v1/audit" Audit => audit::list;
         POST "/v1/audit/search" Audit => audit::search;
         GET "/v1/audit/export" Audit => audit::export;

@@ -273,11 +273,11 @@ pub(super) fn from_text<T: Copy>(
     all.iter().copied().find(|value| word(*value) == text).ok_or_else(|| unreadable(column))
 }
 
-fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
+pub(super) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| StoreError::internal("a value could not be written as JSON"))
 }
 
-fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|_| unreadable("JSON column"))
 }
 

@@ -10,7 +10,7 @@ use super::{
     conn::{Conn, on},
     events::{Position, load},
     pool::Held,
-    schema::{holds, plans, requests},
+    schema::{backups, holds, plans, requests},
 };
 use crate::domain::audit::{ChainHead, Event};
 
@@ -100,12 +100,16 @@ impl Snapshot {
     /// # Errors
     /// As every statement.
     pub async fn next_heads(&mut self) -> Result<Vec<Head>, StoreError> {
-        // One table after the other is byte order: `hold:` comes before `plan:`, and that before `request:`.
+        // One table after the other is byte order: `backup:` comes before `hold:`, that before `plan:`, and that before
+        // `request:`.
         let last = self.heads.clone().unwrap_or_default();
-        let mut heads = match last.is_empty() || last.starts_with("hold:") {
-            true => self.hold_heads().await?,
+        let mut heads = match last.is_empty() || last.starts_with("backup:") {
+            true => self.backup_heads().await?,
             false => Vec::new(),
         };
+        if heads.is_empty() && !last.starts_with("plan:") && !last.starts_with("request:") {
+            heads = self.hold_heads().await?;
+        }
         if heads.is_empty() && !last.starts_with("request:") {
             heads = self.plan_heads().await?;
         }
@@ -116,6 +120,20 @@ impl Snapshot {
             self.heads = Some(last.stream.clone());
         }
         Ok(heads)
+    }
+
+    async fn backup_heads(&mut self) -> Result<Vec<Head>, StoreError> {
+        let after =
+            self.heads.as_deref().and_then(|stream| stream.strip_prefix("backup:")).unwrap_or_default();
+        // One whose first verification was killed has no event yet.
+        let known = backups::table.filter(backups::name.gt(after).and(backups::audit_seq.gt(0)));
+        let query = known.order(backups::name).limit(CHUNK).select((
+            backups::name,
+            backups::audit_seq,
+            backups::audit_hash,
+        ));
+        let rows: Vec<(String, i64, String)> = on!(&mut self.held.conn, |c| query.load(c).await)?;
+        Ok(rows.into_iter().map(|row| head("backup", row)).collect())
     }
 
     async fn hold_heads(&mut self) -> Result<Vec<Head>, StoreError> {

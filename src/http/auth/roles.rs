@@ -54,6 +54,7 @@ pub enum Operation {
     PlaceHold,
     EndHold,
     ReadHolds,
+    ReadBackups,
     /// What was told to webhooks.
     Webhooks,
     Audit,
@@ -75,6 +76,7 @@ impl Operation {
             Self::ReadRequests => &[Admin, Approver, Auditor, Service],
             // No plan is a service's own.
             Self::ReadPlans => &[Admin, Approver, Auditor],
+            Self::ReadBackups => &[Admin, Auditor],
             Self::Audit => &[Auditor],
         }
     }
