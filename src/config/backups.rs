@@ -1,6 +1,11 @@
 //! The section `backups`: where backups lie and what makes one good.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     ExportStore, Secret,
@@ -164,7 +169,11 @@ impl Sections<'_> {
         match kind {
             "file" => {
                 let (line, text) = self.text(fields, "path")?;
-                let pattern = folder.join(text).display().to_string();
+                let pattern = match Path::new(&text).is_absolute() {
+                    true => text,
+                    // The folder itself is no pattern.
+                    false => format!("{}/{text}", glob::Pattern::escape(&folder.display().to_string())),
+                };
                 if let Err(error) = glob::Pattern::new(&pattern) {
                     let remedy = "`*` and `?` stand for anything within a name, `**` for any folders";
                     self.reader.error(line, format!("{what}: path is no pattern: {}", error.msg), remedy);

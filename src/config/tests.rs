@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::*;
 
+mod backups;
+
 const GOOD: &str = r#"listen: 127.0.0.1:8080
 store: sqlite:rightful.db
 plans: plans

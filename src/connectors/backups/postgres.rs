@@ -80,7 +80,11 @@ pub(super) async fn restore(
     .await;
     let dropped = scratch.drop_now().await;
     // What was restored is personal data: where it stays, somebody has to know.
-    restored.and_then(|rows| dropped.map(|()| rows))
+    match (restored, dropped) {
+        (restored, Ok(())) => restored,
+        (Ok(_), Err(left)) => Err(left),
+        (Err(flaw), Err(left)) => Err(Flaw::new(flaw.reason, format!("{}; {}", flaw.detail, left.detail))),
+    }
 }
 
 fn scratch_flaw(detail: impl Into<String>) -> Flaw {

@@ -41,7 +41,7 @@ fn check(mut plain: Plain, names: &[String]) -> Result<Tables, Flaw> {
     let mut conn = opened.map_err(|_| Flaw::new(Reason::Damaged, "it cannot be opened"))?;
     let damaged = |_| Flaw::new(Reason::Damaged, "it is truncated or damaged: PRAGMA integrity_check fails");
     conn.batch_execute("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF").map_err(damaged)?;
-    let wrong = "SELECT count(*) AS count FROM pragma_integrity_check(1) WHERE integrity_check <> 'ok'";
+    let wrong = "SELECT count(*) AS count FROM pragma_integrity_check WHERE integrity_check <> 'ok'";
     if count(&mut conn, wrong).map_err(damaged)? > 0 {
         return Err(damaged(diesel::result::Error::NotFound));
     }
