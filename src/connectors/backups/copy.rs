@@ -183,12 +183,13 @@ impl Plain {
 /// Removes the copies of verifications that were killed: nobody has them locked.
 fn sweep(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-        let is_ours =
-            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
-        if !is_ours {
+    for entry in entries.filter_map(Result::ok) {
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        // Anybody may put anything there: whoever opens a pipe waits.
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
+        let path = entry.path();
         let Ok(file) = File::open(&path) else { continue };
         let age = file.metadata().and_then(|metadata| metadata.modified());
         let is_old = age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > UNLOCKED));

@@ -191,7 +191,7 @@ async fn what_a_killed_verification_leaves_is_dropped_by_the_next_and_nothing_el
         ..file(&good.path())
     };
     assert!(verified(other()).await.ok);
-    assert_eq!(server.scratch(), [left.clone()]);
+    assert_eq!(server.scratch(), std::slice::from_ref(left));
 
     killed.kill().unwrap();
     killed.wait().unwrap();
