@@ -22,6 +22,7 @@ use crate::{
 const THREADS_END: Duration = Duration::from_millis(500);
 
 mod audit;
+mod backup;
 mod check;
 mod demo;
 mod draft;
@@ -63,6 +64,7 @@ enum Command {
     Retention(retention::Retention),
     Token(token::Token),
     Audit(audit::Audit),
+    Backup(backup::Backup),
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApi),
 }
@@ -119,6 +121,7 @@ pub fn run_with(code: CodeSteps) -> ExitCode {
         Command::Retention(retention) => retention.run(&config),
         Command::Token(token) => token.run(&config),
         Command::Audit(audit) => audit.run(&config),
+        Command::Backup(backup) => backup.run(&config),
         Command::OpenApi(openapi) => openapi.run(),
     };
     match outcome {

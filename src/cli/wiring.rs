@@ -2,19 +2,27 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use chrono::TimeDelta;
 use tokio::sync::Notify;
 
 use crate::{
-    config::{self, Config, Connection, ConnectionKind, ExportStore},
+    config::{self, BackupKind, Config, Connection, ConnectionKind, ExportStore},
     connectors::{
+        backups::{Backup, Place, Restore, RestoreInto, Source},
         http::HttpService,
         objects::{Bucket, Objects},
         sql::SqlConnector,
         web::WebClient,
     },
-    domain::{clock::Clock, vault::Vault, webhook::SigningKey},
+    domain::{
+        backup::{Expected, Identity},
+        clock::Clock,
+        vault::Vault,
+        webhook::SigningKey,
+    },
     service::{
         Connectors, Pacing, Service,
+        backups::Backups,
         code::CodeSteps,
         metrics::Metrics,
         packages::Packages,
@@ -66,6 +74,7 @@ pub(super) async fn service(config: &Config, code: CodeSteps) -> Result<Service,
         watchers: Watchers::default(),
         webhooks: webhooks(config)?,
         packages: packages(&config.exports)?,
+        backups: backups(config),
         code,
         runs_wake: Arc::new(Notify::new()),
         upkeep: upkeep(config)?,
@@ -153,10 +162,17 @@ fn packages(exports: &config::Exports) -> Result<Packages, StartError> {
     Ok(Packages { objects, expires_after: exports.expires_after })
 }
 
-fn objects(place: &ExportStore) -> Result<Objects, String> {
-    match place {
-        ExportStore::Folder(folder) => Objects::folder(folder),
-        ExportStore::Bucket { name, prefix, region, endpoint, credentials } => Objects::bucket(Bucket {
+fn objects(store: &ExportStore) -> Result<Objects, String> {
+    match place(store) {
+        Place::Folder(folder) => Objects::folder(&folder),
+        Place::Bucket(bucket) => Objects::bucket(bucket),
+    }
+}
+
+fn place(store: &ExportStore) -> Place {
+    match store {
+        ExportStore::Folder(folder) => Place::Folder(folder.clone()),
+        ExportStore::Bucket { name, prefix, region, endpoint, credentials } => Place::Bucket(Bucket {
             name: name.clone(),
             prefix: prefix.clone(),
             region: region.clone(),
@@ -164,6 +180,43 @@ fn objects(place: &ExportStore) -> Result<Objects, String> {
             credentials: credentials.as_ref().map(|(id, secret)| (id.clone(), secret.expose().to_owned())),
         }),
     }
+}
+
+fn backups(config: &Config) -> Backups {
+    let configured = config.backups.iter().map(|(name, configured)| {
+        let source = match &configured.kind {
+            BackupKind::File(pattern) => Source::Files(pattern.clone()),
+            BackupKind::ObjectStore { store, prefix } => {
+                Source::Objects { place: place(store), prefix: prefix.clone() }
+            }
+            BackupKind::Command { argv, folder } => {
+                Source::Command { argv: argv.clone(), folder: folder.clone() }
+            }
+        };
+        let backup = Backup {
+            source,
+            expected: Expected {
+                max_age: configured.max_age.and_then(|age| TimeDelta::from_std(age).ok()),
+                min_size: configured.min_size,
+                retention_days: configured.retention_days,
+            },
+            has_checksum: configured.has_checksum,
+            // The configuration has checked it.
+            identity: configured.identity.as_ref().and_then(|key| Identity::parse(key.expose())),
+            restore: configured.restore.as_ref().map(|restore| Restore {
+                into: match &restore.into {
+                    config::RestoreInto::Sqlite => RestoreInto::Sqlite,
+                    config::RestoreInto::Postgres(url) => {
+                        RestoreInto::Postgres { url: url.expose().to_owned() }
+                    }
+                },
+                tables: restore.tables.clone(),
+            }),
+            timeout: configured.timeout,
+        };
+        (name.clone(), backup)
+    });
+    Backups { by_name: configured.collect() }
 }
 
 fn pacing(worker: &config::Worker) -> Pacing {

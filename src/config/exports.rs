@@ -25,18 +25,30 @@ impl Sections<'_> {
             return Some(Exports { store: ExportStore::Folder(folder.join("exports")), expires_after });
         };
         self.duration(&fields, "expires_after", Duration::from_secs(60)..=DAY * 366, &mut expires_after);
-        let store = self.value(&fields, "store", "exports", |text| place(text, &folder))?;
-        let store = self.s3(&fields, store)?;
+        let store = self.object_store(&fields, "exports", "a place for packages")?;
         Some(Exports { store, expires_after })
     }
 
+    /// `store` of a section, a folder below the configuration's without it, and `s3` beside it.
+    pub(super) fn object_store(
+        &mut self,
+        fields: &Fields<'_>,
+        section: &str,
+        place: &str,
+    ) -> Option<ExportStore> {
+        let folder = self.sources.folder.to_path_buf();
+        let store = self.value(fields, "store", section, |text| store(text, &folder, place))?;
+        self.s3(fields, section, store)
+    }
+
     /// How a bucket is reached.
-    fn s3(&mut self, exports: &Fields<'_>, store: ExportStore) -> Option<ExportStore> {
+    fn s3(&mut self, parent: &Fields<'_>, section: &str, store: ExportStore) -> Option<ExportStore> {
         let known = ["region", "endpoint", "access_key_id", "secret_access_key"];
-        let Some(fields) = self.section(exports, "s3", &known) else { return Some(store) };
+        let Some(fields) = self.section(parent, "s3", &known) else { return Some(store) };
         let ExportStore::Bucket { name, prefix, .. } = store else {
             let remedy = "write store: s3://BUCKET/PREFIX, or leave s3 out";
-            self.reader.error(fields.line, "exports.s3 is set, and exports.store is no bucket", remedy);
+            let problem = format!("{section}: s3 is set, and store is no bucket");
+            self.reader.error(fields.line, problem, remedy);
             return None;
         };
         let region = self.value(&fields, "region", REGION, |text| Ok(text.to_owned()))?;
@@ -47,7 +59,7 @@ impl Sections<'_> {
         let secret = self.text(&fields, "secret_access_key").map(|(_, text)| Secret::new(text));
         if id.is_some() != secret.is_some() {
             let remedy = "give both, or none of them to use the machine's role";
-            self.reader.error(fields.line, "exports.s3 has one half of a key", remedy);
+            self.reader.error(fields.line, format!("{section}: s3 has one half of a key"), remedy);
         }
         let endpoint = match endpoint {
             Some(checked) => Some(checked?),
@@ -58,7 +70,7 @@ impl Sections<'_> {
 }
 
 /// A folder, or a bucket.
-pub(super) fn place(text: &str, folder: &Path) -> Result<ExportStore, Wrong> {
+pub(super) fn store(text: &str, folder: &Path, place: &str) -> Result<ExportStore, Wrong> {
     if !text.contains("://") {
         return Ok(ExportStore::Folder(folder.join(text)));
     }
@@ -72,6 +84,6 @@ pub(super) fn place(text: &str, folder: &Path) -> Result<ExportStore, Wrong> {
             endpoint: None,
             credentials: None,
         }),
-        _ => Err((format!("`{}` is no place for files", url.scheme()), remedy())),
+        _ => Err((format!("`{}` is not {place}", url.scheme()), remedy())),
     }
 }

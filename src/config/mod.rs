@@ -18,6 +18,7 @@ use crate::domain::{
     schedule::{Schedule, Timing},
 };
 
+mod backups;
 mod environment;
 mod exports;
 mod interpolate;
@@ -30,6 +31,7 @@ mod secret;
 mod tests;
 mod values;
 
+pub use backups::{Backup, BackupKind, Restore, RestoreInto};
 pub use environment::{LogFormat, host_name, log_filter, log_format};
 pub use secret::{MasterKey, Secret};
 pub use values::{SHORTEST_HMAC_SECRET, duration};
@@ -59,6 +61,8 @@ pub struct Config {
     pub exports: Exports,
     pub retention: Retention,
     pub schedules: Vec<Schedule>,
+    /// Backups that are verified, by name.
+    pub backups: BTreeMap<String, Backup>,
     pub worker: Worker,
 }
 

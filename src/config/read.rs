@@ -9,17 +9,18 @@ use std::{
 };
 
 use super::{
-    Auth, AuthKeys, Batch, Config, Connection, Cors, MasterKey, Secret, Secrets, Worker,
+    Auth, AuthKeys, Backup, Batch, Config, Connection, Cors, MasterKey, Retention, Secret, Secrets, Worker,
     interpolate::Sources,
     values::{self, Wrong},
 };
 use crate::domain::{
     document::{Document, Fault, Fields, Node, Reader},
     request::Kind,
-    run::TaskKind,
+    run::{Task, TaskKind},
+    schedule::Timing,
 };
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "listen",
     "store",
     "plans",
@@ -33,6 +34,7 @@ const SECTIONS: [&str; 14] = [
     "exports",
     "retention",
     "schedules",
+    "backups",
     "worker",
 ];
 
@@ -82,8 +84,9 @@ impl Sections<'_> {
         let private_hosts = self.private_hosts(&fields);
         let exports = self.exports(&fields);
         let retention = self.retention(&fields);
-        let schedules = self.schedules(&fields, retention.timings.clone());
-        self.check_handlers(&fields, &schedules, &retention);
+        let backups = self.backups(&fields);
+        let schedules = self.schedules(&fields, own_timings(&retention, &backups));
+        self.check_handlers(&fields, &schedules, &retention, &backups);
         let worker = self.worker(&fields);
         Some(Config {
             file: path.to_path_buf(),
@@ -101,6 +104,7 @@ impl Sections<'_> {
             exports: exports?,
             retention,
             schedules,
+            backups,
             worker,
         })
     }
@@ -363,6 +367,14 @@ impl Sections<'_> {
             }
         }
     }
+}
+
+/// When policies run and backups are verified, where they say so themselves.
+fn own_timings(retention: &Retention, backups: &BTreeMap<String, Backup>) -> Vec<(Task, Timing)> {
+    let backups = backups
+        .iter()
+        .filter_map(|(name, backup)| Some((Task::Backup(name.clone()), backup.schedule.clone()?)));
+    retention.timings.iter().cloned().chain(backups).collect()
 }
 
 /// Names of connections stand in dotted references, so they hold no dot.

@@ -2,7 +2,7 @@
 
 use super::{
     Retention,
-    exports::place,
+    exports::store,
     read::{Sections, is_name},
 };
 use crate::domain::{
@@ -37,7 +37,8 @@ impl Sections<'_> {
         let Some(fields) = self.section(root, "retention", &known) else { return retention };
         if fields.get("archive").is_some() {
             let folder = self.sources.folder.to_path_buf();
-            retention.archive = self.value(&fields, "archive", "", |text| place(text, &folder));
+            retention.archive =
+                self.value(&fields, "archive", "", |text| store(text, &folder, "a place for archives"));
         }
         retention.identities = self.period(&fields, "identities");
         retention.requests = self.period(&fields, "requests");

@@ -1,10 +1,12 @@
 //! The section `schedules`, what policies say of their own times, and `JOBS_SCHEDULE_JSON`, which stands for all of them.
 
+use std::collections::BTreeMap;
+
 use chrono_tz::Tz;
 use serde_json::Value;
 
 use super::{
-    Retention,
+    Backup, Retention,
     read::{Sections, is_name},
 };
 use crate::domain::{
@@ -55,13 +57,15 @@ impl Sections<'_> {
         root: &Fields<'_>,
         schedules: &[Schedule],
         retention: &Retention,
+        backups: &BTreeMap<String, Backup>,
     ) {
         for schedule in schedules {
             let (what, name, known): (_, _, Vec<&str>) = match &schedule.task {
                 Task::Retention(name) => {
                     ("retention policy", name, retention.policies.keys().map(String::as_str).collect())
                 }
-                Task::Backup(_) | Task::Replay => continue,
+                Task::Backup(name) => ("backup", name, backups.keys().map(String::as_str).collect()),
+                Task::Replay => continue,
             };
             if !known.contains(&name.as_str()) {
                 let problem = format!("schedule `{}`: there is no {what} `{name}`", schedule.name);

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::*;
 
+mod backups;
+
 const GOOD: &str = r#"listen: 127.0.0.1:8080
 store: sqlite:rightful.db
 plans: plans
@@ -193,7 +195,7 @@ fn packages_lie_in_a_folder_or_a_bucket() {
     assert_eq!((endpoint.as_deref(), credentials.is_some()), (Some("https://s3.example"), true));
     assert!(!format!("{config:?}").contains("hush"));
     for (section, says) in [
-        ("store: ftp://x/y", "no place for packages"),
+        ("store: ftp://x/y", "not a place for packages"),
         ("store: out, s3: { region: x }", "is no bucket"),
         ("store: s3://data, s3: { access_key_id: id }", "one half of a key"),
         ("store: s3://data, s3: { endpoint: http://s3.example }", "must not travel unprotected"),

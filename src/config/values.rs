@@ -45,6 +45,28 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a duration is a whole number and a unit: 250ms, 30s, 5m, 1h, 7d".to_owned())
 }
 
+/// `500B`, `64KiB`, `1MiB`, `2GiB`, `1TiB`, in bytes; `kB`, `MB`, `GB` and `TB` are powers of 1000.
+pub(super) fn size(text: &str) -> Result<i64, Wrong> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: Option<i64> = text[..digits].parse().ok();
+    let unit: Option<i64> = match text[digits..].trim_start() {
+        "" | "B" => Some(1),
+        "kB" => Some(1_000),
+        "MB" => Some(1_000_000),
+        "GB" => Some(1_000_000_000),
+        "TB" => Some(1_000_000_000_000),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        "TiB" => Some(1 << 40),
+        _ => None,
+    };
+    match number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit)).filter(|size| *size > 0) {
+        Some(size) => Ok(size),
+        None => wrong(format!("`{text}` is no size"), "a whole number and a unit: 500B, 64KiB, 1MiB, 2GiB"),
+    }
+}
+
 /// The shortest way to write a duration, for messages.
 pub(super) fn written(duration: Duration) -> String {
     let millis = duration.as_millis();

@@ -12,6 +12,7 @@ use crate::domain::{
     schema::Catalog,
 };
 
+pub mod backups;
 pub mod http;
 pub mod objects;
 mod packed;

@@ -1,4 +1,4 @@
-//! Where packages lie: a folder, or a bucket that speaks S3. What is put there is sealed already.
+//! Where packages lie, and backups: a folder, or a bucket that speaks S3. Packages are sealed before they are put there.
 
 use std::{
     io,
@@ -6,7 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt, TryStreamExt};
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
     Error, ObjectStore, ObjectStoreExt, PutPayload, aws::AmazonS3Builder, local::LocalFileSystem,
     path::Path as Place,
@@ -42,7 +43,33 @@ enum Home {
     Bucket(String),
 }
 
+/// An object as a listing shows it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    place: Place,
+    pub modified: DateTime<Utc>,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Listed {
+    /// Its name without the folders before it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.place.filename().unwrap_or_default()
+    }
+}
+
 impl Objects {
+    /// A folder that somebody else fills.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn foreign_folder(path: &Path) -> Result<Self, ConnectorError> {
+        let store = LocalFileSystem::new_with_prefix(path).map_err(|error| unreachable(&error))?;
+        Ok(Self { store: Arc::new(store), home: Home::Folder(path.to_owned()) })
+    }
+
     /// A folder, which is made if it is missing, for its owner's eyes only.
     ///
     /// # Errors
@@ -107,6 +134,63 @@ impl Objects {
         }
     }
 
+    /// The newest of the objects whose name begins with `prefix`, in folders below it too, and does not end with `ending`.
+    ///
+    /// # Errors
+    /// `Unavailable` when not all of them could be listed.
+    pub async fn newest(&self, prefix: &str, ending: &str) -> Result<Option<Listed>, ConnectorError> {
+        let prefix = match &self.home {
+            Home::Folder(_) => prefix.to_owned(),
+            Home::Bucket(home) if home.is_empty() => prefix.to_owned(),
+            Home::Bucket(home) => format!("{home}/{prefix}"),
+        };
+        // A listing knows whole folders only.
+        let folder = prefix.rsplit_once('/').map(|(folder, _)| Place::from(folder));
+        let mut all = self.store.list(folder.as_ref());
+        let mut newest: Option<Listed> = None;
+        while let Some(object) = all.try_next().await.map_err(|error| unreachable(&error))? {
+            let name = object.location.as_ref();
+            if !name.starts_with(&prefix) || name.ends_with(ending) {
+                continue;
+            }
+            let later =
+                |newest: &Listed| (object.last_modified, name) > (newest.modified, newest.place.as_ref());
+            if newest.as_ref().is_none_or(later) {
+                newest = Some(Listed {
+                    modified: object.last_modified,
+                    size: object.size,
+                    place: object.location,
+                });
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The bytes of an object of [`newest`](Self::newest), or with an `ending` those of its neighbour of that name;
+    /// `None` where there is no such object (any more).
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be read.
+    pub async fn read(
+        &self,
+        listed: &Listed,
+        ending: &str,
+    ) -> Result<Option<BoxStream<'static, io::Result<Vec<u8>>>>, ConnectorError> {
+        let place = match ending {
+            "" => listed.place.clone(),
+            // As it is listed: a name is not encoded twice.
+            _ => Place::parse(format!("{}{ending}", listed.place)).map_err(|error| unreachable(&error))?,
+        };
+        match self.store.get(&place).await {
+            Ok(found) => {
+                let bytes = found.into_stream().map_ok(Vec::from).map_err(io::Error::other);
+                Ok(Some(bytes.boxed()))
+            }
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+
     /// The next parts of the names that begin with `parent/`; of all names, where that is empty.
     ///
     /// # Errors
@@ -162,6 +246,14 @@ fn fault(error: &dyn std::error::Error) -> ConnectorError {
     ConnectorError {
         kind: ErrorKind::Unavailable,
         detail: "the store of packages cannot be read or written: see `exports.store`".to_owned(),
+    }
+}
+
+fn unreachable(error: &dyn std::error::Error) -> ConnectorError {
+    tracing::warn!(%error, "a store of backups");
+    ConnectorError {
+        kind: ErrorKind::Unavailable,
+        detail: "the store of backups cannot be read: see `store` and `s3`; the log says more".to_owned(),
     }
 }
 

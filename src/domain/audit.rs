@@ -61,10 +61,12 @@ pub enum EventName {
     RunCancelled,
     RunCompleted,
     RunFailed,
+    BackupVerified,
+    BackupFailed,
 }
 
 impl EventName {
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 44] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -107,6 +109,8 @@ impl EventName {
         Self::RunCancelled,
         Self::RunCompleted,
         Self::RunFailed,
+        Self::BackupVerified,
+        Self::BackupFailed,
     ];
 
     #[must_use]
@@ -154,6 +158,8 @@ impl EventName {
             Self::RunCancelled => "run.cancelled",
             Self::RunCompleted => "run.completed",
             Self::RunFailed => "run.failed",
+            Self::BackupVerified => "backup.verified",
+            Self::BackupFailed => "backup.failed",
         }
     }
 }

@@ -62,7 +62,7 @@ impl From<ServiceError> for Problem {
             ServiceError::Hold(CannotEnd::OwnHold) => {
                 Self::new(Code::Forbidden, "A hold is ended by somebody else than who placed it.")
             }
-            ServiceError::Hold(CannotEnd::HasEnded) => invalid_state(&error),
+            ServiceError::Hold(CannotEnd::HasEnded) | ServiceError::BackupUnderWay => invalid_state(&error),
             ServiceError::DuplicateRun(run_id) => {
                 Self::new(Code::DuplicateRun, "Another run of this task is not over.")
                     .with("run_id", json!(run_id))

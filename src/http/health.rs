@@ -20,8 +20,9 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    service::Service,
-    store::{Counts, StoreError},
+    domain::backup::Report,
+    service::{Service, backups, error::ServiceError},
+    store::Counts,
 };
 
 /// A worker polls about four times a second, and backs off to 5 s while the store does not answer.
@@ -75,10 +76,14 @@ async fn not_ready(service: &Service, has_worker: bool) -> Option<&'static str> 
 )]
 pub async fn metrics(api: web::Data<Api>) -> Answer {
     let service = api.service.clone();
-    let counts = api.runtime.spawn(async move { service.store.counts(None).await }).await;
-    let Ok(counts) = counts else { return Err(Problem::internal("counting the requests ended early")) };
+    let read = async move {
+        let counts = service.store.counts(None).await?;
+        Ok((counts, backups::list(&service).await?))
+    };
+    let read: Result<Result<_, ServiceError>, _> = api.runtime.spawn(read).await;
+    let Ok(read) = read else { return Err(Problem::internal("reading the metrics ended early")) };
     let mut text = String::new();
-    let encoded = encode_counts(&mut text, &api.service, counts).and_then(|()| api.metrics.encode(&mut text));
+    let encoded = encode_store(&mut text, &api.service, read).and_then(|()| api.metrics.encode(&mut text));
     encoded
         .and_then(|()| prometheus_client::encoding::text::encode_eof(&mut text))
         .map_err(|_| Problem::internal("a metric cannot be written"))?;
@@ -92,13 +97,23 @@ struct StatusLabel {
     status: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackupLabel {
+    backup: String,
+}
+
 /// What the store says, read anew for every scrape; left out but for `rightful_store_up 0` when it does not answer.
-fn encode_counts(text: &mut String, service: &Service, counts: Result<Counts, StoreError>) -> fmt::Result {
+fn encode_store(
+    text: &mut String,
+    service: &Service,
+    read: Result<(Counts, Vec<Report>), ServiceError>,
+) -> fmt::Result {
     let mut registry = Registry::with_prefix("rightful");
     let up = Gauge::<i64>::default();
-    up.set(i64::from(counts.is_ok()));
+    up.set(i64::from(read.is_ok()));
     registry.register("store_up", "1 while the store answers", up);
-    if let Ok(counts) = counts {
+    if let Ok((counts, reports)) = read {
+        register_backups(&mut registry, &reports);
         let requests = Family::<StatusLabel, Gauge>::default();
         for (status, count) in &counts.requests {
             requests.get_or_create(&StatusLabel { status: status.as_str() }).set(*count);
@@ -119,4 +134,27 @@ fn encode_counts(text: &mut String, service: &Service, counts: Result<Counts, St
         );
     }
     prometheus_client::encoding::text::encode_registry(text, &registry)
+}
+
+/// What is not known is left out, but for `backup_ok`, which is 0 then.
+fn register_backups(registry: &mut Registry, reports: &[Report]) {
+    if reports.is_empty() {
+        return;
+    }
+    let gauge = |of: fn(&Report) -> Option<i64>| {
+        let family = Family::<BackupLabel, Gauge>::default();
+        for (report, value) in reports.iter().filter_map(|report| of(report).map(|value| (report, value))) {
+            family.get_or_create(&BackupLabel { backup: report.name.clone() }).set(value);
+        }
+        family
+    };
+    let ok = gauge(|report| Some(i64::from(report.ok)));
+    registry.register("backup_ok", "1 while the newest backup is known to be good", ok);
+    registry.register("backup_age_seconds", "Age of the newest backup", gauge(|report| report.age));
+    registry.register("backup_size_bytes", "Size of the newest backup", gauge(|report| report.size));
+    registry.register(
+        "backup_last_success_timestamp_seconds",
+        "When the newest backup was made",
+        gauge(|report| report.last_success.map(|at| at.timestamp())),
+    );
 }

@@ -4,6 +4,7 @@
 mod api;
 mod audit;
 pub mod auth;
+pub mod backups;
 mod body;
 mod call;
 mod cors;

@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use super::{audit, docs, health, holds, plans, problem::ProblemBody, requests, runs, webhooks};
+use super::{audit, backups, docs, health, holds, plans, problem::ProblemBody, requests, runs, webhooks};
 
 /// Any answer other than the one hoped for.
 #[derive(ToResponse)]
@@ -37,7 +37,8 @@ pub struct ProblemAnswer(ProblemBody);
         holds::place, holds::list, holds::read, holds::end, webhooks::list, webhooks::redeliver,
         runs::retention::list, runs::retention::preview, runs::retention::run,
         runs::schedules::list, runs::schedules::run,
-        runs::list, runs::read, runs::approve, runs::deny, runs::cancel, runs::retry,
+        runs::verify_backup, runs::list, runs::read, runs::approve, runs::deny, runs::cancel, runs::retry,
+        backups::list, backups::read,
         audit::list, audit::search, audit::export, audit::verify,
         health::alive, health::ready, health::metrics, docs::yaml, docs::page,
     ),

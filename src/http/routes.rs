@@ -14,6 +14,7 @@ use super::{
     api::Api,
     audit,
     auth::{Operation, Principal},
+    backups,
     call::{Answer, Call},
     docs, health, holds, plans,
     problem::{Code, Problem},
@@ -100,6 +101,7 @@ table! {
         GET "/v1/retention" ReadRuns => retention::list;
         POST "/v1/retention/{name}/preview" Upkeep => retention::preview;
         POST "/v1/retention/{name}/run" Upkeep => retention::run;
+        POST "/v1/backups/{name}/verify" Upkeep => runs::verify_backup;
         GET "/v1/schedules" ReadRuns => schedules::list;
         POST "/v1/schedules/{name}/run" Upkeep => schedules::run;
         GET "/v1/runs" ReadRuns => runs::list;
@@ -110,6 +112,8 @@ table! {
         POST "/v1/runs/{id}/retry" Upkeep => runs::retry;
         GET "/v1/webhooks" Webhooks => webhooks::list;
         POST "/v1/webhooks/{id}/redeliver" Webhooks => webhooks::redeliver;
+        GET "/v1/backups" ReadBackups => backups::list;
+        GET "/v1/backups/{name}" ReadBackups => backups::read;
         GET "/v1/audit" Audit => audit::list;
         POST "/v1/audit/search" Audit => audit::search;
         GET "/v1/audit/export" Audit => audit::export;

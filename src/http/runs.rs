@@ -229,6 +229,29 @@ pub async fn retry(call: Call) -> Answer {
     decide(call, Decision::Retry).await
 }
 
+/// Verifies a backup now.
+#[utoipa::path(
+    post, path = "/v1/backups/{name}/verify", tag = "Backups", operation_id = "verifyBackup",
+    params(
+        ("name" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same call again begins no second run"),
+    ),
+    responses(
+        (status = 202, description = "Begun", body = RunBody,
+            headers(("Location" = String, description = "Where to poll"))),
+        (status = 200, description = "Begun by the same call before", body = RunBody),
+        (status = 404, response = super::openapi::ProblemAnswer),
+        (status = 409, response = super::openapi::ProblemAnswer),
+    )
+)]
+pub async fn verify_backup(mut call: Call) -> Answer {
+    let task = Task::Backup(named(&call)?);
+    call.query(&[])?;
+    call.optional_fields().await?.end()?;
+    let asked = asked(&call)?;
+    begun(call.run(|service| async move { runs::begin(&service, task, asked).await }).await?)
+}
+
 async fn decide(mut call: Call, decision: Decision) -> Answer {
     let id = call.id()?;
     call.query(&[])?;

@@ -18,7 +18,8 @@ pub struct DeliveryBody {
     id: Uuid,
     /// The webhook's name in the configuration.
     webhook: String,
-    request_id: Uuid,
+    /// Null for what concerns no request.
+    request_id: Option<Uuid>,
     #[schema(example = "request.completed")]
     r#type: String,
     #[schema(format = DateTime)]

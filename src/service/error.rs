@@ -72,6 +72,8 @@ pub enum ServiceError {
     UnknownTable,
     #[error(transparent)]
     Preview(PreviewError),
+    #[error("a verification of this backup is under way")]
+    BackupUnderWay,
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A bug or damaged data; the text is constant.

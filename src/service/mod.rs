@@ -5,6 +5,7 @@ pub mod actions;
 pub mod answering;
 pub mod audit;
 pub mod audit_export;
+pub mod backups;
 pub mod catalogue;
 pub mod code;
 mod connectors;
@@ -33,6 +34,7 @@ use crate::{
     domain::{clock::Clock, request::Kind, vault::Vault},
     store::Store,
 };
+use backups::Backups;
 use code::CodeSteps;
 pub use connectors::Connectors;
 use metrics::Metrics;
@@ -61,6 +63,7 @@ pub struct Service {
     pub watchers: Watchers,
     pub webhooks: Webhooks,
     pub packages: Packages,
+    pub backups: Backups,
     /// Steps of erasures that the embedding program carries out.
     pub code: CodeSteps,
     pub upkeep: Upkeep,

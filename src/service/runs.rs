@@ -68,6 +68,9 @@ pub async fn begin(service: &Service, task: Task, asked: Asked) -> Result<(Run, 
             let policy_version = retention::version(service, name, before, now).await?;
             Params::Retention { policy_version: Some(policy_version), before }
         }
+        Task::Backup(name) if !service.backups.by_name.contains_key(name) => {
+            return Err(ServiceError::NotFound);
+        }
         Task::Backup(_) => Params::Backup,
         Task::Replay => Params::Replay { since: None },
     };

@@ -6,6 +6,7 @@
 //! it. Writes go through [`Tx`]: a change, its audit event and the job are one commit. Reads take a connection
 //! of their own and see committed rows only.
 
+mod backups;
 mod claim;
 mod conn;
 mod counts;
@@ -34,6 +35,7 @@ mod tx_person;
 
 use std::sync::Arc;
 
+pub use backups::LEASE as BACKUP_LEASE;
 pub use claim::{Claimed, Claims};
 pub use counts::Counts;
 pub use error::StoreError;

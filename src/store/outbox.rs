@@ -28,7 +28,8 @@ pub struct Delivery {
     pub id: Uuid,
     /// The webhook's name in the configuration.
     pub endpoint: String,
-    pub request_id: Uuid,
+    /// `None` for what concerns no request.
+    pub request_id: Option<Uuid>,
     pub event: String,
     pub body: String,
     pub created_at: DateTime<Utc>,
@@ -44,7 +45,7 @@ pub struct Delivery {
 struct DeliveryRow {
     id: String,
     endpoint: String,
-    request_id: String,
+    request_id: Option<String>,
     event: String,
     body: String,
     created_at: NaiveDateTime,
@@ -55,11 +56,26 @@ struct DeliveryRow {
 }
 
 impl DeliveryRow {
+    fn new(clock: Clock, at: DateTime<Utc>, endpoint: &str, event: EventName, body: String) -> Self {
+        Self {
+            id: clock.new_id().to_string(),
+            endpoint: endpoint.to_owned(),
+            request_id: None,
+            event: event.as_str().to_owned(),
+            body,
+            created_at: at.naive_utc(),
+            attempts: 0,
+            next_at: Some(at.naive_utc()),
+            delivered_at: None,
+            failure: None,
+        }
+    }
+
     fn into_delivery(self) -> Result<Delivery, StoreError> {
         Ok(Delivery {
             id: uuid(&self.id)?,
             endpoint: self.endpoint,
-            request_id: uuid(&self.request_id)?,
+            request_id: self.request_id.as_deref().map(uuid).transpose()?,
             event: self.event,
             body: self.body,
             created_at: self.created_at.and_utc(),
@@ -84,16 +100,8 @@ impl Announcement {
         let told: Vec<EventName> =
             events.iter().map(|event| event.event).filter(|event| event.changes_status()).collect();
         let row = |event: EventName, endpoint: &String| DeliveryRow {
-            id: clock.new_id().to_string(),
-            endpoint: endpoint.clone(),
-            request_id: request.id.to_string(),
-            event: event.as_str().to_owned(),
-            body: webhook::body(event, request, at),
-            created_at: at.naive_utc(),
-            attempts: 0,
-            next_at: Some(at.naive_utc()),
-            delivered_at: None,
-            failure: None,
+            request_id: Some(request.id.to_string()),
+            ..DeliveryRow::new(clock, at, endpoint, event, webhook::body(event, request, at))
         };
         let rows =
             told.into_iter().flat_map(|event| endpoints.iter().map(move |endpoint| row(event, endpoint)));
@@ -171,6 +179,17 @@ impl Store {
 }
 
 impl Tx {
+    /// Has every webhook told of something that concerns no request.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn announce(&mut self, event: EventName, body: &str) -> Result<(), StoreError> {
+        let (clock, at) = (self.clock, self.clock.now());
+        let endpoints = self.endpoints.clone();
+        let row = |endpoint: &String| DeliveryRow::new(clock, at, endpoint, event, body.to_owned());
+        Announcement(endpoints.iter().map(row).collect()).write(self.conn().await?).await
+    }
+
     /// Writes how an attempt went. `next_at` is null when it was delivered or is given up.
     ///
     /// # Errors

@@ -170,7 +170,7 @@ diesel::table! {
     webhook_deliveries (id) {
         id -> Text,
         endpoint -> Text,
-        request_id -> Text,
+        request_id -> Nullable<Text>,
         event -> Text,
         body -> Text,
         created_at -> Timestamp,
@@ -245,8 +245,36 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    backups (name) {
+        name -> Text,
+        run_id -> Nullable<Text>,
+        lease_until -> Nullable<Timestamp>,
+        audit_seq -> BigInt,
+        audit_hash -> Text,
+    }
+}
+
+diesel::table! {
+    backup_reports (name, seq) {
+        name -> Text,
+        seq -> BigInt,
+        ok -> Bool,
+        reasons -> Text,
+        message -> Nullable<Text>,
+        last_success -> Nullable<Timestamp>,
+        retention_days -> Nullable<Integer>,
+        size -> Nullable<BigInt>,
+        checksum -> Nullable<Text>,
+        tables -> Text,
+        duration_ms -> BigInt,
+        verified_at -> Timestamp,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(audit_events, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
 diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(holds, hold_refs);
 diesel::allow_tables_to_appear_in_same_query!(packages, requests);
+diesel::allow_tables_to_appear_in_same_query!(backups, backup_reports);

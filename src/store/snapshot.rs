@@ -10,7 +10,7 @@ use super::{
     conn::{Conn, on},
     events::{Position, load},
     pool::Held,
-    schema::{holds, plans, requests, runs},
+    schema::{backups, holds, plans, requests, runs},
 };
 use crate::domain::audit::{ChainHead, Event};
 
@@ -18,7 +18,7 @@ use crate::domain::audit::{ChainHead, Event};
 const CHUNK: i64 = 500;
 
 /// The kinds of stream, in byte order: each has a table of its owners.
-const OWNERS: [&str; 4] = ["hold", "plan", "request", "run"];
+const OWNERS: [&str; 5] = ["backup", "hold", "plan", "request", "run"];
 
 /// A key, and the head beside it.
 type HeadRow = (String, i64, String);
@@ -138,6 +138,7 @@ impl Snapshot {
     async fn heads_of(&mut self, kind: &str, after: &str) -> Result<Vec<HeadRow>, StoreError> {
         let conn = &mut self.held.conn;
         Ok(match kind {
+            "backup" => heads!(conn, backups, name, after),
             "hold" => heads!(conn, holds, id, after),
             "plan" => heads!(conn, plans, name, after),
             "request" => heads!(conn, requests, id, after),

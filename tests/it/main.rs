@@ -1,6 +1,7 @@
 //! One binary for all integration tests: the service over real HTTP, on every store and every database.
 
 mod architecture;
+mod backups;
 mod batches;
 mod catalog;
 mod cli;

@@ -7,4 +7,4 @@ mod plans;
 mod queue;
 mod readings;
 mod requests;
-mod support;
+pub mod support;

@@ -125,6 +125,8 @@ pub enum RunCode {
     MatchesEverything,
     /// A retention policy is not the one that was approved.
     PolicyChanged,
+    /// A backup is not what it should be.
+    BackupNotOk,
 }
 
 /// What a failure in a job asks for.
@@ -164,7 +166,8 @@ impl RunCode {
             | Self::InvalidChanges
             | Self::StepFailed
             | Self::MatchesEverything
-            | Self::PolicyChanged => Disposition::Fail,
+            | Self::PolicyChanged
+            | Self::BackupNotOk => Disposition::Fail,
         }
     }
 
@@ -184,6 +187,7 @@ impl RunCode {
             Self::StepFailed => "step_failed",
             Self::MatchesEverything => "matches_everything",
             Self::PolicyChanged => "policy_changed",
+            Self::BackupNotOk => "backup_not_ok",
         }
     }
 }

@@ -57,6 +57,7 @@ pub enum Operation {
     /// Start and stop what is done beside requests.
     Upkeep,
     ReadRuns,
+    ReadBackups,
     /// What was told to webhooks.
     Webhooks,
     Audit,
@@ -79,6 +80,7 @@ impl Operation {
             Self::ReadRequests => &[Admin, Approver, Auditor, Service],
             // No plan is a service's own.
             Self::ReadPlans => &[Admin, Approver, Auditor],
+            Self::ReadBackups => &[Admin, Auditor],
             Self::Audit => &[Auditor],
         }
     }

@@ -17,7 +17,7 @@ use crate::{
         run::{Params, Run, Task},
         schedule::Schedule,
     },
-    service::{error::ServiceError, retention},
+    service::error::ServiceError,
     store::{Begun, Firing, StoreError, Tx},
 };
 
@@ -194,8 +194,5 @@ pub async fn list(service: &Service) -> Result<Vec<Reading>, StoreError> {
 pub async fn run_now(service: &Service, name: &str, asked: Asked) -> Result<(Run, bool), ServiceError> {
     let schedule = service.upkeep.schedules.iter().find(|schedule| schedule.name == name);
     let task = schedule.ok_or(ServiceError::NotFound)?.task.clone();
-    if let Task::Retention(name) = &task {
-        retention::policy(service, name)?;
-    }
     super::begin(service, task, asked).await
 }

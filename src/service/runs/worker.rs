@@ -5,14 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 use uuid::Uuid;
 
 use super::Keeper;
 use crate::{
-    domain::run::{Run, Task},
+    domain::{
+        request::{Outcome, RunCode},
+        run::{Run, Task},
+    },
     service::{
-        Service,
+        Service, backups,
         error::ServiceError,
         execute::{
             LeaseClock,
@@ -85,6 +89,36 @@ pub async fn run_one(
     super::read(service, id).await
 }
 
+/// Verifies a backup; one that is not ok is a run that failed, whatever hour it is looked at.
+async fn verify(keeper: &mut Keeper, name: &str) -> Result<(), Interrupt> {
+    keeper.check()?;
+    let service = keeper.service.clone();
+    let report = match backups::verify_as(&service, name, &keeper.run.created_by).await {
+        Ok(report) => report,
+        Err(ServiceError::BackupUnderWay) => return Err(Interrupt::Busy),
+        Err(ServiceError::Store(error)) => return Err(error.into()),
+        Err(ServiceError::NotFound) => {
+            let detail = format!("the configuration has no backup `{name}` any more");
+            return Err(Interrupt::trouble(RunCode::BackupNotOk, detail, None, None));
+        }
+        Err(error) => return Err(internal(error.to_string())),
+    };
+    if !report.ok {
+        let detail = format!("the backup is not ok: {}", report.reason_words().join(", "));
+        return Err(Interrupt::trouble(RunCode::BackupNotOk, detail, None, None));
+    }
+    keeper
+        .record(move |run, actor, now| {
+            run.report = json!({ "ok": true, "size": report.size, "tables": report.tables });
+            vec![run.complete(Outcome::Done, actor, now)]
+        })
+        .await
+}
+
+fn internal(detail: impl Into<String>) -> Interrupt {
+    Interrupt::trouble(RunCode::Internal, detail, None, None)
+}
+
 async fn carry_out(
     service: &Arc<Service>,
     worker: &str,
@@ -98,12 +132,8 @@ async fn carry_out(
     let mut keeper = Keeper::new(service.clone(), claimed.run, lease, worker, stop);
     let done = match keeper.run.task.clone() {
         Task::Retention(name) => retention::carry_out(&mut keeper, &name).await,
-        Task::Backup(_) | Task::Replay => Err(Interrupt::trouble(
-            crate::domain::request::RunCode::Internal,
-            "this program cannot carry it out",
-            None,
-            None,
-        )),
+        Task::Backup(name) => verify(&mut keeper, &name).await,
+        Task::Replay => Err(internal("this program cannot carry it out")),
     };
     if let Err(interrupt) = done
         && let Err(error) = keeper.end(interrupt).await

@@ -6,7 +6,7 @@ use super::{app, apps};
 use crate::support::app::{Reply, TestApp, User};
 
 /// Every operation, and whether admin, approver, auditor and service may use it.
-const TABLE: [(&str, &str, [bool; 4]); 31] = [
+const TABLE: [(&str, &str, [bool; 4]); 33] = [
     ("POST", "/v1/requests", [true, false, false, true]),
     ("GET", "/v1/requests", [true, true, true, true]),
     ("GET", "/v1/requests/{id}", [true, true, true, true]),
@@ -34,6 +34,8 @@ const TABLE: [(&str, &str, [bool; 4]); 31] = [
     ("DELETE", "/v1/holds/{id}", [false, true, false, false]),
     ("GET", "/v1/webhooks", [true, false, false, false]),
     ("POST", "/v1/webhooks/{id}/redeliver", [true, false, false, false]),
+    ("GET", "/v1/backups", [true, false, true, false]),
+    ("GET", "/v1/backups/{name}", [true, false, true, false]),
     ("GET", "/v1/audit", [false, false, true, false]),
     ("POST", "/v1/audit/search", [false, false, true, false]),
     ("GET", "/v1/audit/export", [false, false, true, false]),

@@ -14,7 +14,7 @@ use rightful::{
         serve,
     },
     service::{
-        Connectors, Pacing, Service, code::CodeSteps, metrics::Metrics, packages::Packages,
+        Connectors, Pacing, Service, backups::Backups, code::CodeSteps, metrics::Metrics, packages::Packages,
         registry::Registry, runs::Upkeep, watchers::Watchers, webhooks::Webhooks,
     },
     worker,
@@ -64,6 +64,7 @@ pub struct Setup {
     pub keys: KeySource,
     pub approval: Vec<Kind>,
     pub webhooks: Webhooks,
+    pub backups: Backups,
     /// Of packages.
     pub expires_after: Duration,
 }
@@ -75,6 +76,7 @@ impl Default for Setup {
             keys: KeySource::Hmac { secret: SECRET.to_vec() },
             approval: Vec::new(),
             webhooks: Webhooks { endpoints: BTreeMap::new(), client },
+            backups: Backups::default(),
             expires_after: Duration::from_secs(600),
         }
     }
@@ -100,7 +102,7 @@ impl TestApp {
     }
 
     pub async fn with(mut store: TestStore, setup: Setup) -> Self {
-        let Setup { keys, approval, webhooks, expires_after } = setup;
+        let Setup { keys, approval, webhooks, backups, expires_after } = setup;
         let names = webhooks.endpoints.keys().cloned();
         store.store = store.store.clone().announcing_to(names);
         let folder = tempfile::tempdir().unwrap();
@@ -126,6 +128,7 @@ impl TestApp {
                 objects: Objects::folder(&folder.path().join("exports")).unwrap(),
                 expires_after,
             },
+            backups,
             code: CodeSteps::default(),
             runs_wake: Arc::new(Notify::new()),
             upkeep: Upkeep::default(),

@@ -20,6 +20,7 @@ use rightful::{
     service::{
         Connectors, Pacing, Service,
         actions::{cancel, retry},
+        backups::Backups,
         code::CodeSteps,
         error::ServiceError,
         execute::execute,
@@ -127,6 +128,7 @@ impl Harness {
                 objects: Objects::folder(&folder.path().join("exports")).expect("a folder"),
                 expires_after: Duration::from_secs(600),
             },
+            backups: Backups::default(),
             code,
             runs_wake: Arc::new(Notify::new()),
             upkeep: Upkeep::default(),
