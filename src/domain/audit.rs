@@ -38,6 +38,8 @@ pub enum EventName {
     HoldPlaced,
     HoldEnded,
     HoldExpired,
+    ConsentRecorded,
+    ConsentPseudonymised,
     PlanRegistered,
     SubjectResolved,
     SubjectChanged,
@@ -54,7 +56,7 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -74,6 +76,8 @@ impl EventName {
         Self::HoldPlaced,
         Self::HoldEnded,
         Self::HoldExpired,
+        Self::ConsentRecorded,
+        Self::ConsentPseudonymised,
         Self::PlanRegistered,
         Self::SubjectResolved,
         Self::SubjectChanged,
@@ -111,6 +115,8 @@ impl EventName {
             Self::HoldPlaced => "hold.placed",
             Self::HoldEnded => "hold.ended",
             Self::HoldExpired => "hold.expired",
+            Self::ConsentRecorded => "consent.recorded",
+            Self::ConsentPseudonymised => "consent.pseudonymised",
             Self::PlanRegistered => "plan.registered",
             Self::SubjectResolved => "subject.resolved",
             Self::SubjectChanged => "subject.changed",

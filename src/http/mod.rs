@@ -6,6 +6,7 @@ mod audit;
 pub mod auth;
 mod body;
 mod call;
+mod consents;
 mod cors;
 mod docs;
 mod errors;

@@ -10,7 +10,7 @@ use utoipa::{
     },
 };
 
-use super::{audit, docs, health, holds, plans, problem::ProblemBody, requests, webhooks};
+use super::{audit, consents, docs, health, holds, plans, problem::ProblemBody, requests, webhooks};
 
 /// Any answer other than the one hoped for.
 #[derive(ToResponse)]
@@ -34,7 +34,8 @@ pub struct ProblemAnswer(ProblemBody);
         requests::answering::draft, requests::list::summary, requests::list::search,
         requests::export::download, requests::export::link, requests::export::by_link,
         plans::list, plans::read, plans::version, plans::preview,
-        holds::place, holds::list, holds::read, holds::end, webhooks::list, webhooks::redeliver,
+        holds::place, holds::list, holds::read, holds::end, consents::record, consents::list, consents::current,
+        consents::search, webhooks::list, webhooks::redeliver,
         audit::list, audit::search, audit::export, audit::verify,
         health::alive, health::ready, health::metrics, docs::yaml, docs::page,
     ),

@@ -15,7 +15,7 @@ use super::{
     audit,
     auth::{Operation, Principal},
     call::{Answer, Call},
-    docs, health, holds, plans,
+    consents, docs, health, holds, plans,
     problem::{Code, Problem},
     requests::{act, answering, decide, export, list, read, steps, submit},
     webhooks,
@@ -96,6 +96,10 @@ table! {
         GET "/v1/holds" ReadHolds => holds::list;
         GET "/v1/holds/{id}" ReadHolds => holds::read;
         DELETE "/v1/holds/{id}" EndHold => holds::end;
+        POST "/v1/consents" RecordConsent => consents::record;
+        GET "/v1/consents" ReadConsents => consents::list;
+        GET "/v1/consents/current" ReadConsents => consents::current;
+        POST "/v1/consents/search" ReadConsents => consents::search;
         GET "/v1/webhooks" Webhooks => webhooks::list;
         POST "/v1/webhooks/{id}/redeliver" Webhooks => webhooks::redeliver;
         GET "/v1/audit" Audit => audit::list;

@@ -96,8 +96,11 @@ pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> 
 }
 
 /// The person's pseudonyms, of all identities where the row is found, so that it is held also when one of them changes;
-/// and whether it was found. A hold does not wait for a database: where that does not answer, those given have to do.
-async fn known_refs(
+/// and whether it was found. Nobody waits long for a database: where that does not answer, those given have to do.
+///
+/// # Errors
+/// When the subject does not fit the plan, or is stored in another case.
+pub(super) async fn known_refs(
     service: &Service,
     plan: &CompiledPlan,
     subject: &Subject,
@@ -121,11 +124,11 @@ async fn known_refs(
         // It would keep nobody, and whoever placed it would think that it does.
         Ok(Ok(Resolution::OtherCase)) => return Err(other_case().into()),
         Ok(Err(error)) => {
-            tracing::warn!(plan = %plan.name, %error, "a hold knows its person by what was given alone");
+            tracing::warn!(plan = %plan.name, %error, "a person is known by what was given alone");
             None
         }
         Err(_) => {
-            tracing::warn!(plan = %plan.name, "a hold knows its person by what was given alone: no answer");
+            tracing::warn!(plan = %plan.name, "a person is known by what was given alone: no answer");
             None
         }
     };

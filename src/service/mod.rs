@@ -8,6 +8,7 @@ pub mod audit_export;
 pub mod catalogue;
 pub mod code;
 mod connectors;
+pub mod consents;
 pub mod decisions;
 pub mod error;
 pub mod execute;

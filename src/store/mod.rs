@@ -8,6 +8,7 @@
 
 mod claim;
 mod conn;
+mod consents;
 mod counts;
 mod error;
 mod event_columns;
@@ -33,6 +34,7 @@ mod tx_person;
 use std::sync::Arc;
 
 pub use claim::{Claimed, Claims};
+pub use consents::{ConsentFilter, NewConsent, Recorded, WholeConsent};
 pub use counts::Counts;
 pub use error::StoreError;
 pub use events::{EventFilter, EventOrder, EventPage};

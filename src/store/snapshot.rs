@@ -10,7 +10,7 @@ use super::{
     conn::{Conn, on},
     events::{Position, load},
     pool::Held,
-    schema::{holds, plans, requests},
+    schema::{consents, holds, plans, requests},
 };
 use crate::domain::audit::{ChainHead, Event};
 
@@ -100,12 +100,15 @@ impl Snapshot {
     /// # Errors
     /// As every statement.
     pub async fn next_heads(&mut self) -> Result<Vec<Head>, StoreError> {
-        // One table after the other is byte order: `hold:` comes before `plan:`, and that before `request:`.
+        // One table after the other is byte order: `consent:` comes before `hold:`, `plan:` and `request:`.
         let last = self.heads.clone().unwrap_or_default();
-        let mut heads = match last.is_empty() || last.starts_with("hold:") {
-            true => self.hold_heads().await?,
+        let mut heads = match last.is_empty() || last.starts_with("consent:") {
+            true => self.consent_heads().await?,
             false => Vec::new(),
         };
+        if heads.is_empty() && !last.starts_with("plan:") && !last.starts_with("request:") {
+            heads = self.hold_heads().await?;
+        }
         if heads.is_empty() && !last.starts_with("request:") {
             heads = self.plan_heads().await?;
         }
@@ -116,6 +119,18 @@ impl Snapshot {
             self.heads = Some(last.stream.clone());
         }
         Ok(heads)
+    }
+
+    async fn consent_heads(&mut self) -> Result<Vec<Head>, StoreError> {
+        let after =
+            self.heads.as_deref().and_then(|stream| stream.strip_prefix("consent:")).unwrap_or_default();
+        let query = consents::table.filter(consents::id.gt(after)).order(consents::id).limit(CHUNK).select((
+            consents::id,
+            consents::audit_seq,
+            consents::audit_hash,
+        ));
+        let rows: Vec<(String, i64, String)> = on!(&mut self.held.conn, |c| query.load(c).await)?;
+        Ok(rows.into_iter().map(|row| head("consent", row)).collect())
     }
 
     async fn hold_heads(&mut self) -> Result<Vec<Head>, StoreError> {

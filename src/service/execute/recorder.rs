@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
-        audit::NewEvent,
+        audit::{EventName, NewEvent},
         compiled::CompiledPlan,
         rectification::Identities,
         request::{Disposition, Kind, Places, Request, RunCode, Status},
@@ -162,6 +163,15 @@ impl Recorder {
             events.extend(deferred(&mut request, &self.actor, now));
         }
         events.extend(change(&mut request, &self.actor, now));
+        if request.kind == Kind::Erasure && request.status() == Status::Completed {
+            let destroyed = tx.pseudonymise_consents(request.id).await?;
+            if destroyed > 0 {
+                let details = json!({ "consents": destroyed });
+                let event = request.event(EventName::ConsentPseudonymised, &self.actor, details);
+                // The end stays the last word.
+                events.insert(events.len().saturating_sub(1), event);
+            }
+        }
         let saved = tx.write(&mut request, events).await?;
         tx.commit().await?;
         request.asked_to_cancel(saved.cancelled_by);
@@ -173,7 +183,7 @@ impl Recorder {
     }
 
     /// As [`record`](Self::record), with the person that was found: refs, sealed keys, and places among the open requests.
-    /// Holds follow the identities that will change.
+    /// Holds and consents follow the identities that will change.
     pub async fn record_person(
         &mut self,
         refs: &[(String, String)],
@@ -186,8 +196,8 @@ impl Recorder {
         let taken = tx.take_person(&self.request, refs, sealed, places).await?;
         let mut tx = all_of(tx, taken).await?;
         if let Some(identities) = changing {
-            tx.widen_holds(&identities.before, &identities.gained()).await?;
-            tx.widen_holds(&identities.copies_before, &identities.copies_after).await?;
+            tx.widen_known(&identities.before, &identities.gained()).await?;
+            tx.widen_known(&identities.copies_before, &identities.copies_after).await?;
         }
         self.record_in(tx, change).await
     }
