@@ -6,7 +6,7 @@ use super::{app, apps};
 use crate::support::app::{Reply, TestApp, User};
 
 /// Every operation, and whether admin, approver, auditor and service may use it.
-const TABLE: [(&str, &str, [bool; 4]); 31] = [
+const TABLE: [(&str, &str, [bool; 4]); 35] = [
     ("POST", "/v1/requests", [true, false, false, true]),
     ("GET", "/v1/requests", [true, true, true, true]),
     ("GET", "/v1/requests/{id}", [true, true, true, true]),
@@ -32,6 +32,10 @@ const TABLE: [(&str, &str, [bool; 4]); 31] = [
     ("GET", "/v1/holds", [true, true, true, false]),
     ("GET", "/v1/holds/{id}", [true, true, true, false]),
     ("DELETE", "/v1/holds/{id}", [false, true, false, false]),
+    ("POST", "/v1/consents", [true, false, false, true]),
+    ("GET", "/v1/consents", [true, true, true, true]),
+    ("GET", "/v1/consents/current", [true, true, true, true]),
+    ("POST", "/v1/consents/search", [true, true, true, true]),
     ("GET", "/v1/webhooks", [true, false, false, false]),
     ("POST", "/v1/webhooks/{id}/redeliver", [true, false, false, false]),
     ("GET", "/v1/audit", [false, false, true, false]),
