@@ -19,6 +19,7 @@ pub use reads::{ConsentFilter, WholeConsent};
 use super::{
     StoreError, Tx,
     conn::{Conn, each, shared},
+    prepared::Prepared,
     rows::{from_text, uuid},
     schema::{consent_keys, consent_refs, consents, request_refs, requests},
     statements::{chain, insert_events},
@@ -28,6 +29,7 @@ use super::{
 use crate::domain::{
     audit::ChainHead,
     consent::{Consent, ConsentState, ShownText, Source},
+    rectification::Identities,
     request::{Kind, Status},
 };
 
@@ -133,14 +135,16 @@ pub(super) type KnownBy<'a> = diesel::dsl::Select<
 
 async fn exclude(conn: &Conn, pseudonyms: &[&str]) -> Result<(), StoreError> {
     if let Conn::Postgres(c) = conn {
-        diesel::sql_query(EXCLUDE).bind::<Array<Text>, _>(pseudonyms).execute(&mut &**c).await?;
+        let exclude = Prepared(diesel::sql_query(EXCLUDE).bind::<Array<Text>, _>(pseudonyms));
+        exclude.execute(&mut &**c).await?;
     }
     Ok(())
 }
 
 async fn exclude_of_request(conn: &Conn, id: &str) -> Result<(), StoreError> {
     if let Conn::Postgres(c) = conn {
-        diesel::sql_query(EXCLUDE_OF_REQUEST).bind::<Text, _>(id).execute(&mut &**c).await?;
+        let exclude = Prepared(diesel::sql_query(EXCLUDE_OF_REQUEST).bind::<Text, _>(id));
+        exclude.execute(&mut &**c).await?;
     }
     Ok(())
 }
@@ -276,46 +280,38 @@ impl Tx {
         Ok(destroyed)
     }
 
-    /// As [`widen_holds`](Self::widen_holds), for consents as well.
+    /// Has the consents of a person be found by the identities that a correction has given them, and no more by those that
+    /// are given up: these may be somebody else's soon. Once it is done, unlike holds: until then the new ones may be
+    /// somebody else's.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn widen_known(
-        &mut self,
-        refs: &[(String, String)],
-        new: &[(String, String)],
-    ) -> Result<(), StoreError> {
-        self.widen_holds(refs, new).await?;
-        let conn = &*self.conn().await?;
-        let pseudonyms = sorted(refs);
-        exclude(conn, &pseudonyms).await?;
-        let known = known_by(pseudonyms).distinct();
-        let ids: Vec<String> = shared!(conn, |c| known.load(c).await)?;
-        for id in &ids {
-            put_consent_refs(conn, id, new).await?;
-        }
-        Ok(())
-    }
-
-    /// Has the consents of a person whose identities are now `after` be found no more by those that are given up: these
-    /// may be somebody else's soon.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn narrow_consents(
-        &mut self,
-        given_up: &[(String, String)],
-        after: &[(String, String)],
-    ) -> Result<(), StoreError> {
+    pub async fn move_consents(&mut self, identities: &Identities) -> Result<(), StoreError> {
+        let Identities { before, after, copies_before, copies_after } = identities;
         let now = self.clock.now().naive_utc();
         let conn = &*self.conn().await?;
-        let known = known_by(sorted(after)).distinct();
-        let ids: Vec<String> = shared!(conn, |c| known.load(c).await)?;
-        let given_up = consent_refs::table
-            .filter(consent_refs::consent_id.eq_any(ids))
-            .filter(consent_refs::pseudonym.eq_any(sorted(given_up)));
-        let give_up = diesel::update(given_up).set(consent_refs::given_up_at.eq(Some(now)));
-        shared!(conn, |c| give_up.execute(c).await)?;
+        for (before, after) in [(before, after), (copies_before, copies_after)] {
+            if before == after {
+                continue;
+            }
+            let pseudonyms = sorted(before);
+            exclude(conn, &pseudonyms).await?;
+            let known = known_by(pseudonyms).distinct();
+            let ids: Vec<String> = shared!(conn, |c| known.load(c).await)?;
+            // Those alone: what a consent knew of another row stays to tell that an address has changed hands.
+            let gained: Vec<_> = after.iter().filter(|new| !before.contains(new)).cloned().collect();
+            for id in &ids {
+                put_consent_refs(conn, id, &gained).await?;
+            }
+            let staying = sorted(after);
+            let given_up: Vec<&str> =
+                sorted(before).into_iter().filter(|old| !staying.contains(old)).collect();
+            let given_up = consent_refs::table
+                .filter(consent_refs::consent_id.eq_any(ids))
+                .filter(consent_refs::pseudonym.eq_any(given_up));
+            let give_up = diesel::update(given_up).set(consent_refs::given_up_at.eq(Some(now)));
+            shared!(conn, |c| give_up.execute(c).await)?;
+        }
         Ok(())
     }
 }

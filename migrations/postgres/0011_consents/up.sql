@@ -27,6 +27,7 @@ CREATE TABLE consents (
 );
 CREATE INDEX consents_by_time ON consents (at, id);
 CREATE INDEX consents_by_purpose ON consents (purpose, at, id);
+CREATE INDEX consents_by_recorder ON consents (recorded_by, at, id);
 
 -- The pseudonyms that lead to a consent. They follow a correction of an identity; one that is given up stays to be seen.
 CREATE TABLE consent_refs (

@@ -183,7 +183,7 @@ impl Recorder {
     }
 
     /// As [`record`](Self::record), with the person that was found: refs, sealed keys, and places among the open requests.
-    /// Holds and consents follow the identities that will change.
+    /// Holds follow the identities that will change.
     pub async fn record_person(
         &mut self,
         refs: &[(String, String)],
@@ -196,8 +196,8 @@ impl Recorder {
         let taken = tx.take_person(&self.request, refs, sealed, places).await?;
         let mut tx = all_of(tx, taken).await?;
         if let Some(identities) = changing {
-            tx.widen_known(&identities.before, &identities.gained()).await?;
-            tx.widen_known(&identities.copies_before, &identities.copies_after).await?;
+            tx.widen_holds(&identities.before, &identities.gained()).await?;
+            tx.widen_holds(&identities.copies_before, &identities.copies_after).await?;
         }
         self.record_in(tx, change).await
     }

@@ -371,9 +371,9 @@ async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) 
         let staying: Vec<_> =
             identities.before.iter().filter(|old| identities.after.contains(old)).cloned().collect();
         // One that was placed meanwhile knows the row as it was.
-        tx.widen_known(&identities.before, &identities.gained()).await?;
+        tx.widen_holds(&identities.before, &identities.gained()).await?;
         tx.narrow_holds(&identities.given_up(), &staying).await?;
-        tx.narrow_consents(&identities.given_up(), &identities.after).await?;
+        tx.move_consents(&identities).await?;
     }
     let columns: Vec<Value> =
         run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::written_columns).collect();

@@ -338,3 +338,19 @@ async fn an_export_is_of_one_person_also_where_an_address_has_changed_hands() {
         assert!(files["consents.json"].contains("theirs"));
     }
 }
+
+/// Until then the new address may be somebody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_that_fails_leads_nobody_to_the_consents() {
+    for (store, target) in worlds().await {
+        let harness = harness(&store, &target).await;
+        target.execute("CREATE UNIQUE INDEX one_each ON users (email)");
+        give(&harness, json!({ "user_id": 1 }), "janes").await;
+        let joe = give(&harness, json!({ "user_id": 2 }), "joes").await;
+        let changes = json!({ "shop.users": { "email": "joe@example.com" } });
+        let id = harness.rectify("customer", json!({ "user_id": 1 }), changes).await.unwrap();
+        let request = harness.run(id).await;
+        assert_eq!(request.status(), Status::Paused, "{:?}: {:?}", target.dialect, request.state);
+        assert_eq!(known(&harness, &joe.refs, "email").await, named("joes"), "{:?}", target.dialect);
+    }
+}

@@ -9,6 +9,7 @@ use rightful::{
         audit::ChainHead,
         clock::Clock,
         consent::{Consent, ConsentState, ShownText, Source},
+        rectification::Identities,
     },
     service::audit::{Verification, verify},
     store::{ConsentFilter, NewConsent, Recorded, Store},
@@ -228,12 +229,14 @@ async fn pseudonyms_are_given_up_and_become_the_persons_again() {
         let kept =
             record(store, consent("ads", ConsentState::Given), &[("email", "x"), ("user_id", "7")]).await;
         let change = async |before: &[(&str, &str)], after: &[(&str, &str)]| {
-            let (before, after) = (pairs(before), pairs(after));
+            let identities = Identities {
+                before: pairs(before),
+                after: pairs(after),
+                copies_before: Vec::new(),
+                copies_after: Vec::new(),
+            };
             let mut tx = store.begin().await.unwrap();
-            let gained: Vec<_> = after.iter().filter(|new| !before.contains(new)).cloned().collect();
-            let given_up: Vec<_> = before.iter().filter(|old| !after.contains(old)).cloned().collect();
-            tx.widen_known(&before, &gained).await.unwrap();
-            tx.narrow_consents(&given_up, &after).await.unwrap();
+            tx.move_consents(&identities).await.unwrap();
             tx.commit().await.unwrap();
         };
         change(&[("email", "x"), ("user_id", "7")], &[("email", "y"), ("user_id", "7")]).await;
