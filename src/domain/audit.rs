@@ -38,6 +38,8 @@ pub enum EventName {
     HoldPlaced,
     HoldEnded,
     HoldExpired,
+    ConsentRecorded,
+    ConsentPseudonymised,
     PlanRegistered,
     SubjectResolved,
     SubjectChanged,
@@ -66,7 +68,7 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -86,6 +88,8 @@ impl EventName {
         Self::HoldPlaced,
         Self::HoldEnded,
         Self::HoldExpired,
+        Self::ConsentRecorded,
+        Self::ConsentPseudonymised,
         Self::PlanRegistered,
         Self::SubjectResolved,
         Self::SubjectChanged,
@@ -135,6 +139,8 @@ impl EventName {
             Self::HoldPlaced => "hold.placed",
             Self::HoldEnded => "hold.ended",
             Self::HoldExpired => "hold.expired",
+            Self::ConsentRecorded => "consent.recorded",
+            Self::ConsentPseudonymised => "consent.pseudonymised",
             Self::PlanRegistered => "plan.registered",
             Self::SubjectResolved => "subject.resolved",
             Self::SubjectChanged => "subject.changed",

@@ -7,6 +7,7 @@ pub mod call;
 pub mod clock;
 pub mod compile;
 pub mod compiled;
+pub mod consent;
 pub mod deadline;
 pub mod document;
 pub mod draft;

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod backups;
 mod body;
 mod call;
+mod consents;
 mod cors;
 mod docs;
 mod errors;

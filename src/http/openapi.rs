@@ -10,7 +10,9 @@ use utoipa::{
     },
 };
 
-use super::{audit, backups, docs, health, holds, plans, problem::ProblemBody, requests, runs, webhooks};
+use super::{
+    audit, backups, consents, docs, health, holds, plans, problem::ProblemBody, requests, runs, webhooks,
+};
 
 /// Any answer other than the one hoped for.
 #[derive(ToResponse)]
@@ -34,7 +36,8 @@ pub struct ProblemAnswer(ProblemBody);
         requests::answering::draft, requests::list::summary, requests::list::search,
         requests::export::download, requests::export::link, requests::export::by_link,
         plans::list, plans::read, plans::version, plans::preview,
-        holds::place, holds::list, holds::read, holds::end, webhooks::list, webhooks::redeliver,
+        holds::place, holds::list, holds::read, holds::end, consents::record, consents::list, consents::current,
+        consents::search, webhooks::list, webhooks::redeliver,
         runs::retention::list, runs::retention::preview, runs::retention::run,
         runs::schedules::list, runs::schedules::run,
         runs::verify_backup, runs::list, runs::read, runs::approve, runs::deny, runs::cancel, runs::retry,

@@ -16,7 +16,7 @@ use super::{
     auth::{Operation, Principal},
     backups,
     call::{Answer, Call},
-    docs, health, holds, plans,
+    consents, docs, health, holds, plans,
     problem::{Code, Problem},
     requests::{act, answering, decide, export, list, read, steps, submit},
     runs::{self, retention, schedules},
@@ -98,6 +98,10 @@ table! {
         GET "/v1/holds" ReadHolds => holds::list;
         GET "/v1/holds/{id}" ReadHolds => holds::read;
         DELETE "/v1/holds/{id}" EndHold => holds::end;
+        POST "/v1/consents" RecordConsent => consents::record;
+        GET "/v1/consents" ReadConsents => consents::list;
+        GET "/v1/consents/current" ReadConsents => consents::current;
+        POST "/v1/consents/search" ReadConsents => consents::search;
         GET "/v1/retention" ReadRuns => retention::list;
         POST "/v1/retention/{name}/preview" Upkeep => retention::preview;
         POST "/v1/retention/{name}/run" Upkeep => retention::run;

@@ -97,16 +97,23 @@ pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> 
 }
 
 /// What is known of a person who is named.
-struct Known {
-    refs: Vec<(String, String)>,
+pub(super) struct Known {
+    pub(super) refs: Vec<(String, String)>,
     /// Whether there is a row; `None` when its database could not be asked, or did not say which one it is.
-    found: Option<bool>,
+    pub(super) found: Option<bool>,
     row: Option<BTreeMap<String, Option<Key>>>,
 }
 
 /// The person's pseudonyms, of all identities where the row is found, so that it is held also when one of them changes;
-/// and whether it was found. A hold does not wait for a database: where that does not answer, those given have to do.
-async fn known(service: &Service, plan: &CompiledPlan, subject: &Subject) -> Result<Known, ServiceError> {
+/// and whether it was found. Nobody waits long for a database: where that does not answer, those given have to do.
+///
+/// # Errors
+/// When the subject does not fit the plan, or is stored in another case.
+pub(super) async fn known(
+    service: &Service,
+    plan: &CompiledPlan,
+    subject: &Subject,
+) -> Result<Known, ServiceError> {
     let given = check_subject(plan, subject)?;
     let mut refs = refs_of_any_plan(plan, &service.vault, &plan.root.named(&given));
     let Some(connector) = service.connectors.get(&plan.root.connection) else {
@@ -131,11 +138,11 @@ async fn known(service: &Service, plan: &CompiledPlan, subject: &Subject) -> Res
         // It would keep nobody, and whoever placed it would think that it does.
         Ok(Ok(Resolution::OtherCase)) => return Err(other_case().into()),
         Ok(Err(error)) => {
-            tracing::warn!(plan = %plan.name, %error, "a hold knows its person by what was given alone");
+            tracing::warn!(plan = %plan.name, %error, "a person is known by what was given alone");
             None
         }
         Err(_) => {
-            tracing::warn!(plan = %plan.name, "a hold knows its person by what was given alone: no answer");
+            tracing::warn!(plan = %plan.name, "a person is known by what was given alone: no answer");
             None
         }
     };

@@ -9,6 +9,7 @@ pub mod backups;
 pub mod catalogue;
 pub mod code;
 mod connectors;
+pub mod consents;
 pub mod decisions;
 pub mod error;
 pub mod execute;

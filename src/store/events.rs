@@ -1,15 +1,16 @@
 //! Readings of the audit log: filtered pages, newest first, and one request's events, oldest first.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::prelude::*;
+use diesel::{prelude::*, sql_types::Text};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     conn::{Conn, on},
+    consents::known_by,
     rows::EventRow,
-    schema::{audit_events, request_refs},
+    schema::{audit_events, consent_refs, request_refs},
 };
 use crate::domain::audit::{Event, EventName, timestamp};
 
@@ -23,8 +24,8 @@ pub struct EventFilter {
     pub from: Option<DateTime<Utc>>,
     /// Strictly before this time.
     pub to: Option<DateTime<Utc>>,
-    /// Any of these pseudonyms: events that carry one, and all events of requests that are known by one, so that
-    /// events from before the resolution are found too.
+    /// Any of these pseudonyms: events that carry one, and all events of requests and consents that are known by one, so
+    /// that events from before the resolution are found too.
     pub subject_refs: Option<Vec<String>>,
 }
 
@@ -96,8 +97,14 @@ macro_rules! filtered {
             let known = request_refs::table
                 .filter(request_refs::pseudonym.eq_any(refs))
                 .select(request_refs::request_id.nullable());
-            query = query
-                .filter(audit_events::subject_ref.eq_any(refs).or(audit_events::request_id.eq_any(known)));
+            let consents = known_by(refs.iter().map(String::as_str).collect())
+                .select("consent:".into_sql::<Text>().concat(consent_refs::consent_id));
+            query = query.filter(
+                audit_events::subject_ref
+                    .eq_any(refs)
+                    .or(audit_events::request_id.eq_any(known))
+                    .or(audit_events::stream.eq_any(consents)),
+            );
         }
         query
     }};

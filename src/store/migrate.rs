@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 11] = [
+const MIGRATIONS: [Migration; 12] = [
     migration!(1, "0001_requests"),
     migration!(2, "0002_audit"),
     migration!(3, "0003_plans"),
@@ -39,6 +39,7 @@ const MIGRATIONS: [Migration; 11] = [
     migration!(8, "0008_rectification"),
     migration!(9, "0009_hold_refs"),
     migration!(10, "0010_runs"),
+    migration!(11, "0011_consents"),
     migration!(12, "0012_backups"),
 ];
 

@@ -9,6 +9,7 @@
 mod backups;
 mod claim;
 mod conn;
+mod consents;
 mod counts;
 mod error;
 mod event_columns;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 
 pub use backups::LEASE as BACKUP_LEASE;
 pub use claim::{Claimed, Claims};
+pub use consents::{ConsentFilter, NewConsent, Recorded, WholeConsent};
 pub use counts::Counts;
 pub use error::StoreError;
 pub use events::{EventFilter, EventOrder, EventPage};

@@ -272,9 +272,47 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(audit_events, request_refs);
+diesel::table! {
+    consents (id) {
+        id -> Text,
+        plan -> Text,
+        purpose -> Text,
+        state -> Text,
+        text_version -> Text,
+        text_hash -> Text,
+        source -> Text,
+        at -> Timestamp,
+        recorded_by -> Text,
+        recorded_at -> Timestamp,
+        wrapped_key -> Nullable<Binary>,
+        confidential -> Nullable<Binary>,
+        audit_seq -> BigInt,
+        audit_hash -> Text,
+    }
+}
+
+diesel::table! {
+    consent_refs (consent_id, identity, pseudonym) {
+        consent_id -> Text,
+        identity -> Text,
+        #[sql_name = "ref"]
+        pseudonym -> Text,
+        given_up_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    consent_keys (recorded_by, key) {
+        recorded_by -> Text,
+        key -> Text,
+        fingerprint -> Text,
+        consent_id -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
 diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(holds, hold_refs);
 diesel::allow_tables_to_appear_in_same_query!(packages, requests);
 diesel::allow_tables_to_appear_in_same_query!(backups, backup_reports);
+diesel::allow_tables_to_appear_in_same_query!(audit_events, consents, consent_refs, request_refs);

@@ -10,7 +10,7 @@ use super::{
     conn::{Conn, on},
     events::{Position, load},
     pool::Held,
-    schema::{backups, holds, plans, requests, runs},
+    schema::{backups, consents, holds, plans, requests, runs},
 };
 use crate::domain::audit::{ChainHead, Event};
 
@@ -18,7 +18,7 @@ use crate::domain::audit::{ChainHead, Event};
 const CHUNK: i64 = 500;
 
 /// The kinds of stream, in byte order: each has a table of its owners.
-const OWNERS: [&str; 5] = ["backup", "hold", "plan", "request", "run"];
+const OWNERS: [&str; 6] = ["backup", "consent", "hold", "plan", "request", "run"];
 
 /// A key, and the head beside it.
 type HeadRow = (String, i64, String);
@@ -139,6 +139,7 @@ impl Snapshot {
         let conn = &mut self.held.conn;
         Ok(match kind {
             "backup" => heads!(conn, backups, name, after),
+            "consent" => heads!(conn, consents, id, after),
             "hold" => heads!(conn, holds, id, after),
             "plan" => heads!(conn, plans, name, after),
             "request" => heads!(conn, requests, id, after),

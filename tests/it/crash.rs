@@ -3,6 +3,7 @@
 //!
 //! `RIGHTFUL_KILLS=300 cargo test crash` is the long run.
 
+mod consents;
 mod export;
 mod manual;
 mod rectification;

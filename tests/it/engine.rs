@@ -3,6 +3,7 @@
 mod agreement;
 mod calls;
 mod code;
+mod consents;
 mod follow;
 mod holds;
 mod identity;

@@ -2,6 +2,7 @@
 
 mod answering;
 mod audit;
+mod consents;
 mod deciding;
 mod documents;
 mod exports;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod concurrency;
+mod consents;
 mod migrations;
 mod plans;
 mod queue;

@@ -48,7 +48,7 @@ pub(super) struct Manifest<'a> {
 #[derive(Clone, Serialize)]
 pub struct FilePart {
     pub file: String,
-    /// The step of the request that read it.
+    /// The step of the request that read it; `consents` for what the service itself holds.
     pub step: String,
     /// Null for what is no table.
     pub rows: Option<u64>,

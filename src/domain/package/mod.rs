@@ -36,6 +36,9 @@ pub struct Column {
     pub type_name: String,
 }
 
+/// Stands for a step where the service's own records were read.
+const CONSENTS: &str = "consents";
+
 /// A package in the making.
 pub struct Packer {
     zip: ZipWriter<StreamWriter<Tail>>,
@@ -87,6 +90,24 @@ impl Packer {
     /// When the zip cannot go on.
     pub fn begin(&mut self, step: &str, columns: Vec<Column>, about: &About) -> io::Result<()> {
         let file = file_name(step, self.format.as_str(), &self.files);
+        self.begin_file(file, step, columns, about)
+    }
+
+    /// Begins the file of the person's consents, which lie in no table of the plan.
+    ///
+    /// # Errors
+    /// When the zip cannot go on.
+    pub fn begin_consents(&mut self, columns: Vec<Column>, about: &About) -> io::Result<()> {
+        self.begin_file(format!("{CONSENTS}.{}", self.format.as_str()), CONSENTS, columns, about)
+    }
+
+    fn begin_file(
+        &mut self,
+        file: String,
+        step: &str,
+        columns: Vec<Column>,
+        about: &About,
+    ) -> io::Result<()> {
         self.zip.start_file(&file, self.options())?;
         let mut measured = Measured::default();
         match self.format {

@@ -58,6 +58,8 @@ pub enum Operation {
     Upkeep,
     ReadRuns,
     ReadBackups,
+    RecordConsent,
+    ReadConsents,
     /// What was told to webhooks.
     Webhooks,
     Audit,
@@ -69,7 +71,7 @@ impl Operation {
     pub fn roles(self) -> &'static [Role] {
         use Role::{Admin, Approver, Auditor, Service};
         match self {
-            Self::Submit | Self::Download => &[Admin, Service],
+            Self::Submit | Self::Download | Self::RecordConsent => &[Admin, Service],
             Self::Answer | Self::Cancel | Self::Retry | Self::CompleteStep => &[Admin],
             // An approval quotes what the preview showed.
             Self::Preview | Self::Webhooks | Self::PlaceHold | Self::LinkDownload => &[Admin],
@@ -77,7 +79,7 @@ impl Operation {
             Self::ReadHolds | Self::ReadRuns => &[Admin, Approver, Auditor],
             Self::DraftAnswer => &[Admin, Approver],
             Self::Decide | Self::EndHold => &[Approver],
-            Self::ReadRequests => &[Admin, Approver, Auditor, Service],
+            Self::ReadRequests | Self::ReadConsents => &[Admin, Approver, Auditor, Service],
             // No plan is a service's own.
             Self::ReadPlans => &[Admin, Approver, Auditor],
             Self::ReadBackups => &[Admin, Auditor],

@@ -1,6 +1,7 @@
 //! `POST /v1/requests`.
 
 use actix_web::http::{StatusCode, header};
+use serde_json::Value;
 
 use super::{MAX_NAME, MAX_REASON, answer, answering::identity_check, changes, kind, shape, subject};
 use crate::{
@@ -36,16 +37,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 )]
 pub async fn submit(mut call: Call) -> Answer {
     let body = call.json().await?;
-    let key = idempotency_key(&call)?;
-    let idempotency = key.map(|key| Idempotency {
-        key,
-        // Over the canonical form: the same body with other blanks is the same body.
-        fingerprint: call
-            .api
-            .service
-            .vault
-            .fingerprint(&serde_json_canonicalizer::to_vec(&body).unwrap_or_default()),
-    });
+    let idempotency = idempotency(&call, &body)?;
     let submission = parse(Fields::of(body)?, idempotency)?;
     let reader = call.reader();
     let submitted =
@@ -95,6 +87,22 @@ fn recipient(fields: &mut Fields) -> Option<String> {
         fields.fault("encrypt_to", "must be a recipient of the age format, age1…");
     }
     Some(text)
+}
+
+/// The caller's key with the fingerprint of the body it came with.
+///
+/// # Errors
+/// For a key that is empty or too long.
+pub fn idempotency(call: &Call, body: &Value) -> Result<Option<Idempotency>, Problem> {
+    Ok(idempotency_key(call)?.map(|key| Idempotency {
+        key,
+        // Over the canonical form: the same body with other blanks is the same body.
+        fingerprint: call
+            .api
+            .service
+            .vault
+            .fingerprint(&serde_json_canonicalizer::to_vec(body).unwrap_or_default()),
+    }))
 }
 
 /// The `Idempotency-Key` of a call.

@@ -2,6 +2,7 @@
 //! says that it is whole keeps its key; whatever an attempt leaves behind before is sealed under a key that nobody has
 //! any more. So each attempt begins anew, and what it has done so far is no progress that a crash could build on.
 
+pub(super) mod consents;
 mod resources;
 
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::{
         audit::{EventName, NewEvent, timestamp},
         compiled::{Action, Exported, Step},
         package::{Heading, Packer, PlanPart, Recipient, RequestPart, Value},
-        request::{Confidential, ExportOptions, Request, RunCode, StepState, StepStatus},
+        request::{Confidential, ExportOptions, Request, Right, RunCode, StepState, StepStatus},
     },
     service::packages::{Upload, discard, tidy},
     store::Package,
@@ -45,7 +46,7 @@ pub async fn carry_out(
         upload: Upload::new(objects.clone(), key, place.clone()),
         told: Instant::now(),
     };
-    let ((size, sha256), last) = match making.all(run, recorder).await {
+    let Made { size, sha256, last, consents } = match making.all(run, recorder, options.right).await {
         Ok(made) => made,
         Err(interrupt) => {
             // Whoever stops the worker does not wait for that; the next attempt sees to it.
@@ -67,7 +68,7 @@ pub async fn carry_out(
         expires_at: run.service.packages.expiry(created_at),
         expired_at: None,
     };
-    record(run, recorder, &options, &package, last).await
+    record(run, recorder, &options, &package, last, run.found() || consents > 0).await
 }
 
 /// A step's rows are in the package.
@@ -112,21 +113,27 @@ struct Making {
     told: Instant,
 }
 
+/// A package that is whole.
+struct Made {
+    size: u64,
+    sha256: String,
+    /// The last step with its rows, which is yet to be recorded.
+    last: Option<(usize, u64)>,
+    consents: u64,
+}
+
 impl Making {
-    /// Size and hash of the package, and the last step with its rows, which is yet to be recorded.
-    async fn all(
-        mut self,
-        run: &Run<'_>,
-        recorder: &mut Recorder,
-    ) -> Result<((u64, String), Option<(usize, u64)>), Interrupt> {
+    async fn all(mut self, run: &Run<'_>, recorder: &mut Recorder, right: Right) -> Result<Made, Interrupt> {
         let mut last = None;
         for (position, step) in run.steps.iter().enumerate() {
             // The last one counts as done with the package only: whoever sees all steps done finds it.
             record_step(recorder, last.take()).await?;
             last = Some((position, self.step(run, recorder, position, step).await?));
         }
+        let consents = self.consents(run, recorder, right).await?;
         recorder.check()?;
-        Ok((self.finish().await?, last))
+        let (size, sha256) = self.finish().await?;
+        Ok(Made { size, sha256, last, consents })
     }
 
     async fn step(
@@ -240,12 +247,12 @@ async fn record(
     options: &ExportOptions,
     package: &Package,
     last: Option<(usize, u64)>,
+    found: bool,
 ) -> Result<(), Interrupt> {
     let details = json!({
         "format": options.format.as_str(), "right": options.right.as_str(), "size": package.size,
         "encrypted_to_recipient": options.encrypt_to.is_some(), "expires_at": timestamp(package.expires_at),
     });
-    let found = run.found();
     let mut tx = run.service.store.begin().await?;
     tx.put_package(package).await?;
     recorder

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
-        audit::NewEvent,
+        audit::{EventName, NewEvent},
         compiled::CompiledPlan,
         rectification::Identities,
         request::{Disposition, Kind, Places, Request, RunCode, Status},
@@ -162,6 +163,15 @@ impl Recorder {
             events.extend(deferred(&mut request, &self.actor, now));
         }
         events.extend(change(&mut request, &self.actor, now));
+        if request.kind == Kind::Erasure && request.status() == Status::Completed {
+            let destroyed = tx.pseudonymise_consents(request.id).await?;
+            if destroyed > 0 {
+                let details = json!({ "consents": destroyed });
+                let event = request.event(EventName::ConsentPseudonymised, &self.actor, details);
+                // The end stays the last word.
+                events.insert(events.len().saturating_sub(1), event);
+            }
+        }
         let saved = tx.write(&mut request, events).await?;
         tx.commit().await?;
         request.asked_to_cancel(saved.cancelled_by);

@@ -373,6 +373,7 @@ async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) 
         // One that was placed meanwhile knows the row as it was.
         tx.widen_holds(&identities.before, &identities.gained()).await?;
         tx.narrow_holds(&identities.given_up(), &staying).await?;
+        tx.move_consents(&identities).await?;
     }
     let columns: Vec<Value> =
         run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::written_columns).collect();

@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{Run, connector, keys, recorder::Recorder, rectify, session_limits, trouble::Interrupt, verify};
+use super::{
+    Run, connector, export::consents, keys, recorder::Recorder, rectify, session_limits, trouble::Interrupt,
+    verify,
+};
 use crate::{
     connectors::Resolution,
     domain::{
@@ -233,7 +236,12 @@ async fn record(
     let sealed = [keys::seal_root(&run.data_key, &run.root)];
     // Code may still find something of a person whom no table knows.
     let has_code = !run.plan.code(recorder.request.kind).is_empty();
-    let nothing = !found && counts.iter().all(|count| *count == 0) && !has_code;
+    let no_rows = !found && counts.iter().all(|count| *count == 0) && !has_code;
+    // Nor has an export, where no table knows a person who once gave a consent.
+    let has_consents = no_rows
+        && recorder.request.kind == Kind::Export
+        && consents::are_there(run.service, &run.plan, &refs).await?;
+    let nothing = no_rows && !has_consents;
     // An export changes nothing, and so has nothing to announce; with code, the tables come later.
     let announce = (recorder.request.kind != Kind::Export && !has_code)
         .then(|| super::group::announcement(&run.steps, &counts, run.service));

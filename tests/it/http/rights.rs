@@ -6,7 +6,7 @@ use super::{app, apps};
 use crate::support::app::{Reply, TestApp, User};
 
 /// Every operation, and whether admin, approver, auditor and service may use it.
-const TABLE: [(&str, &str, [bool; 4]); 33] = [
+const TABLE: [(&str, &str, [bool; 4]); 49] = [
     ("POST", "/v1/requests", [true, false, false, true]),
     ("GET", "/v1/requests", [true, true, true, true]),
     ("GET", "/v1/requests/{id}", [true, true, true, true]),
@@ -32,10 +32,26 @@ const TABLE: [(&str, &str, [bool; 4]); 33] = [
     ("GET", "/v1/holds", [true, true, true, false]),
     ("GET", "/v1/holds/{id}", [true, true, true, false]),
     ("DELETE", "/v1/holds/{id}", [false, true, false, false]),
+    ("POST", "/v1/consents", [true, false, false, true]),
+    ("GET", "/v1/consents", [true, true, true, true]),
+    ("GET", "/v1/consents/current", [true, true, true, true]),
+    ("POST", "/v1/consents/search", [true, true, true, true]),
     ("GET", "/v1/webhooks", [true, false, false, false]),
     ("POST", "/v1/webhooks/{id}/redeliver", [true, false, false, false]),
     ("GET", "/v1/backups", [true, false, true, false]),
     ("GET", "/v1/backups/{name}", [true, false, true, false]),
+    ("POST", "/v1/backups/{name}/verify", [true, false, false, false]),
+    ("GET", "/v1/retention", [true, true, true, false]),
+    ("POST", "/v1/retention/{name}/preview", [true, false, false, false]),
+    ("POST", "/v1/retention/{name}/run", [true, false, false, false]),
+    ("GET", "/v1/schedules", [true, true, true, false]),
+    ("POST", "/v1/schedules/{name}/run", [true, false, false, false]),
+    ("GET", "/v1/runs", [true, true, true, false]),
+    ("GET", "/v1/runs/{id}", [true, true, true, false]),
+    ("POST", "/v1/runs/{id}/approve", [false, true, false, false]),
+    ("POST", "/v1/runs/{id}/deny", [false, true, false, false]),
+    ("POST", "/v1/runs/{id}/cancel", [true, false, false, false]),
+    ("POST", "/v1/runs/{id}/retry", [true, false, false, false]),
     ("GET", "/v1/audit", [false, false, true, false]),
     ("POST", "/v1/audit/search", [false, false, true, false]),
     ("GET", "/v1/audit/export", [false, false, true, false]),
