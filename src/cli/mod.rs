@@ -26,6 +26,7 @@ mod check;
 mod demo;
 mod draft;
 mod embed;
+mod fixtures;
 mod init;
 mod migrate;
 mod openapi;
@@ -60,6 +61,7 @@ enum Command {
     Draft(draft::Draft),
     Preview(preview::Preview),
     Token(token::Token),
+    Fixtures(fixtures::Fixtures),
     Audit(audit::Audit),
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApi),
@@ -115,6 +117,7 @@ pub fn run_with(code: CodeSteps) -> ExitCode {
         Command::Draft(draft) => draft.run(&config),
         Command::Preview(preview) => preview.run(&config),
         Command::Token(token) => token.run(&config),
+        Command::Fixtures(fixtures) => fixtures.run(&config),
         Command::Audit(audit) => audit.run(&config),
         Command::OpenApi(openapi) => openapi.run(),
     };

@@ -12,6 +12,7 @@ use crate::domain::{call::CallTemplate, document::Fault, request::Kind};
 
 mod environment;
 mod exports;
+mod fixtures;
 mod interpolate;
 mod outbound;
 mod read;
@@ -21,6 +22,7 @@ mod tests;
 mod values;
 
 pub use environment::{LogFormat, host_name, log_filter, log_format};
+pub use fixtures::environment;
 pub use secret::{MasterKey, Secret};
 pub use values::{SHORTEST_HMAC_SECRET, duration};
 
@@ -45,6 +47,7 @@ pub struct Config {
     /// Hosts of webhooks and HTTP services that may lead to private addresses.
     pub private_hosts: Vec<String>,
     pub exports: Exports,
+    pub fixtures: Fixtures,
     pub worker: Worker,
 }
 
@@ -121,6 +124,15 @@ pub enum ExportStore {
         /// Key id and secret; without them those of the machine's role are used.
         credentials: Option<(String, Secret)>,
     },
+}
+
+/// Rows for development and tests, put into the connections at start.
+#[derive(Debug, Clone, Default)]
+pub struct Fixtures {
+    /// Absolute; `None`: nothing is loaded at start.
+    pub folder: Option<PathBuf>,
+    /// Whose overlay is loaded behind the base.
+    pub environment: Option<String>,
 }
 
 /// A receiver of news, after the Standard Webhooks specification.

@@ -18,7 +18,7 @@ use crate::domain::{
     request::Kind,
 };
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "listen",
     "store",
     "plans",
@@ -30,6 +30,7 @@ const SECTIONS: [&str; 12] = [
     "webhooks",
     "outbound",
     "exports",
+    "fixtures",
     "worker",
 ];
 
@@ -78,6 +79,7 @@ impl Sections<'_> {
         let webhooks = self.webhooks(&fields);
         let private_hosts = self.private_hosts(&fields);
         let exports = self.exports(&fields);
+        let fixtures = self.fixtures(&fields);
         let worker = self.worker(&fields);
         Some(Config {
             file: path.to_path_buf(),
@@ -92,6 +94,7 @@ impl Sections<'_> {
             webhooks,
             private_hosts,
             exports: exports?,
+            fixtures: fixtures?,
             worker,
         })
     }

@@ -51,10 +51,11 @@ pub enum EventName {
     ExportLinked,
     ExportDownloaded,
     ExportExpired,
+    FixturesLoaded,
 }
 
 impl EventName {
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -87,6 +88,7 @@ impl EventName {
         Self::ExportLinked,
         Self::ExportDownloaded,
         Self::ExportExpired,
+        Self::FixturesLoaded,
     ];
 
     #[must_use]
@@ -124,6 +126,7 @@ impl EventName {
             Self::ExportLinked => "export.linked",
             Self::ExportDownloaded => "export.downloaded",
             Self::ExportExpired => "export.expired",
+            Self::FixturesLoaded => "fixtures.loaded",
         }
     }
 }

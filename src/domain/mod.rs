@@ -9,6 +9,7 @@ pub mod compiled;
 pub mod deadline;
 pub mod document;
 pub mod draft;
+pub mod fixture;
 pub mod hold;
 pub mod key;
 pub mod number;

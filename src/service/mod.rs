@@ -11,6 +11,7 @@ mod connectors;
 pub mod decisions;
 pub mod error;
 pub mod execute;
+pub mod fixtures;
 pub mod holds;
 pub mod intake;
 pub mod manual;

@@ -18,7 +18,7 @@ use crate::domain::{
 };
 
 /// PostgreSQL's clock as naive UTC; the time of the statement is stable within it, so indexes can be used.
-const POSTGRES_NOW: &str = "(statement_timestamp() AT TIME ZONE 'UTC')";
+pub(super) const POSTGRES_NOW: &str = "(statement_timestamp() AT TIME ZONE 'UTC')";
 
 /// Open, and waiting for a person. Named by exclusion: an `IN` of the others tempts both planners to the index by
 /// status and to sorting the whole backlog at every claim.

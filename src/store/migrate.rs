@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     migration!(1, "0001_requests"),
     migration!(2, "0002_audit"),
     migration!(3, "0003_plans"),
@@ -38,6 +38,7 @@ const MIGRATIONS: [Migration; 9] = [
     migration!(7, "0007_packages"),
     migration!(8, "0008_rectification"),
     migration!(9, "0009_hold_refs"),
+    migration!(13, "0013_fixtures"),
 ];
 
 const JOURNAL: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \

@@ -10,7 +10,7 @@ use super::{
     conn::{Conn, on},
     events::{Position, load},
     pool::Held,
-    schema::{holds, plans, requests},
+    schema::{fixture_files, holds, plans, requests},
 };
 use crate::domain::audit::{ChainHead, Event};
 
@@ -100,12 +100,16 @@ impl Snapshot {
     /// # Errors
     /// As every statement.
     pub async fn next_heads(&mut self) -> Result<Vec<Head>, StoreError> {
-        // One table after the other is byte order: `hold:` comes before `plan:`, and that before `request:`.
+        // One table after the other is byte order: `fixture:` comes before `hold:`, that before `plan:`, and that
+        // before `request:`.
         let last = self.heads.clone().unwrap_or_default();
-        let mut heads = match last.is_empty() || last.starts_with("hold:") {
-            true => self.hold_heads().await?,
+        let mut heads = match last.is_empty() || last.starts_with("fixture:") {
+            true => self.fixture_heads().await?,
             false => Vec::new(),
         };
+        if heads.is_empty() && !last.starts_with("plan:") && !last.starts_with("request:") {
+            heads = self.hold_heads().await?;
+        }
         if heads.is_empty() && !last.starts_with("request:") {
             heads = self.plan_heads().await?;
         }
@@ -116,6 +120,19 @@ impl Snapshot {
             self.heads = Some(last.stream.clone());
         }
         Ok(heads)
+    }
+
+    async fn fixture_heads(&mut self) -> Result<Vec<Head>, StoreError> {
+        let after =
+            self.heads.as_deref().and_then(|stream| stream.strip_prefix("fixture:")).unwrap_or_default();
+        // A file that was never loaded has no stream yet.
+        let query = fixture_files::table
+            .filter(fixture_files::id.gt(after).and(fixture_files::audit_seq.gt(0)))
+            .order(fixture_files::id)
+            .limit(CHUNK)
+            .select((fixture_files::id, fixture_files::audit_seq, fixture_files::audit_hash));
+        let rows: Vec<(String, i64, String)> = on!(&mut self.held.conn, |c| query.load(c).await)?;
+        Ok(rows.into_iter().map(|row| head("fixture", row)).collect())
     }
 
     async fn hold_heads(&mut self) -> Result<Vec<Head>, StoreError> {

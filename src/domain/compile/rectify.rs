@@ -143,7 +143,7 @@ fn step(builder: &mut Builder<'_, '_>, id: EntryId) -> Option<Step> {
 }
 
 /// Tables of SQLite have no role, those without rowid included.
-fn system(table: &Table) -> System {
+pub(in crate::domain) fn system(table: &Table) -> System {
     match &table.address {
         RowAddress::Ctid => System::Postgres,
         RowAddress::Rowid => System::Sqlite,
