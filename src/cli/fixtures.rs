@@ -48,18 +48,18 @@ impl Fixtures {
         let folder = folder.ok_or_else(|| {
             Failure::new("no folder: name it (rightful fixtures load DIR), or configure fixtures.folder")
         })?;
-        let environment = match environment {
-            Some(name) => {
-                Some(config::environment(name).map_err(|(problem, remedy)| {
+        let environment =
+            match environment {
+                Some(name) => Some(config::environment(name).map_err(|(problem, remedy)| {
                     Failure::new(format!("--environment: {problem} — {remedy}"))
-                })?)
-            }
-            None => config.fixtures.environment.clone(),
-        };
+                })?),
+                None => config.fixtures.environment.clone(),
+            };
         run_async(async {
             let service = wiring::service(&config, CodeSteps::default()).await.map_err(Failure::new)?;
             service.store.migrate().await.map_err(Failure::new)?;
-            let report = fixtures::load(&service, folder, environment.as_deref()).await.map_err(Failure::new)?;
+            let report =
+                fixtures::load(&service, folder, environment.as_deref()).await.map_err(Failure::new)?;
             show(&report)
         })
     }

@@ -93,11 +93,8 @@ enum Trouble {
 
 /// Loads a file unless that is done, or waits for the process that does.
 async fn load_once(service: &Service, source: &Source) -> Result<Result<Outcome, Trouble>, StoreError> {
-    let file = FixtureFile {
-        connection: &source.connection,
-        environment: &source.environment,
-        path: &source.path,
-    };
+    let file =
+        FixtureFile { connection: &source.connection, environment: &source.environment, path: &source.path };
     loop {
         let asked = Instant::now();
         let lease = match service.store.claim_fixture(file, &source.hash, service.pacing.lease).await? {
@@ -154,7 +151,9 @@ async fn carry_out(service: &Service, source: &Source) -> Result<Outcome, Troubl
     let mut repeats = 0;
     loop {
         match load_into(&**connector, source).await {
-            Err(Failed::Database(failed)) if repeats < REPEATS && is_passing(failed.error.kind) => repeats += 1,
+            Err(Failed::Database(failed)) if repeats < REPEATS && is_passing(failed.error.kind) => {
+                repeats += 1
+            }
             Err(Failed::Database(failed)) if failed.error.kind == ErrorKind::Unavailable => {
                 return Err(Trouble::Down(failed.error));
             }
@@ -210,7 +209,9 @@ fn trouble(source: &Source, failed: &FixtureError) -> Trouble {
              that was killed behind its commit runs it again"
         }
         (_, Content::Script(_)) => "run it by hand to read what the database says",
-        (ErrorKind::SchemaChanged, Content::Tables(_)) => "the connection's role needs SELECT, INSERT and UPDATE",
+        (ErrorKind::SchemaChanged, Content::Tables(_)) => {
+            "the connection's role needs SELECT, INSERT and UPDATE"
+        }
         (_, Content::Tables(_)) => "",
     };
     Trouble::Faults(vec![Fault {

@@ -197,9 +197,7 @@ impl Tx {
         Ok(match self.conn().await? {
             // BEGIN IMMEDIATE locked the whole file already.
             Conn::Sqlite(c) => known.select(FileRow::as_select()).get_result(c.get_mut()).await?,
-            Conn::Postgres(c) => {
-                known.select(FileRow::as_select()).for_update().get_result(&mut **c).await?
-            }
+            Conn::Postgres(c) => known.select(FileRow::as_select()).for_update().get_result(&mut **c).await?,
         })
     }
 

@@ -50,9 +50,8 @@ pub(super) async fn rows(mut session: Session, tables: &[Upserts]) -> Result<u64
     for upserts in tables {
         for row in &upserts.rows {
             let line = Some(row.line);
-            changed += upsert(&mut session, upserts, row)
-                .await
-                .map_err(|error| FixtureError { error, line })?;
+            changed +=
+                upsert(&mut session, upserts, row).await.map_err(|error| FixtureError { error, line })?;
         }
         move_sequences(&mut session, upserts).await?;
     }
@@ -114,7 +113,8 @@ fn insert(dialect: Dialect, upserts: &Upserts, row: &Upsert) -> Statement {
         names.into_iter().map(|name| dialect.quote(name)).collect::<Vec<_>>().join(", ")
     };
     let columns = quoted(row.values.iter().map(|(column, _)| column.name.as_str()).collect());
-    let values = Fragment::join(row.values.iter().map(|(column, value)| written(dialect, column, value)), ", ");
+    let values =
+        Fragment::join(row.values.iter().map(|(column, value)| written(dialect, column, value)), ", ");
     // PostgreSQL: an identity can be told its value. SQLite: what a table's own constraints do with a collision, such as
     // replacing the other row, is not done.
     let (or_abort, overriding) = match dialect {
@@ -123,7 +123,8 @@ fn insert(dialect: Dialect, upserts: &Upserts, row: &Upsert) -> Statement {
         Dialect::Sqlite => (" OR ABORT", ""),
     };
     let table = dialect.table(&upserts.table);
-    let insert = values.within(&format!("INSERT{or_abort} INTO {table} ({columns}){overriding} VALUES ("), ")");
+    let insert =
+        values.within(&format!("INSERT{or_abort} INTO {table} ({columns}){overriding} VALUES ("), ")");
     if dialect == Dialect::MySql {
         return insert.finish();
     }
@@ -145,12 +146,13 @@ async fn move_sequences(session: &mut Session, upserts: &Upserts) -> Result<(), 
     let dialect = session.dialect();
     let Some(first) = upserts.rows.first().filter(|_| dialect == Dialect::Postgres) else { return Ok(()) };
     let numbers = first.values.iter().map(|(column, _)| column);
-    for column in numbers.filter(|column| column.family == Family::Integer && upserts.key.contains(&column.name)) {
+    for column in
+        numbers.filter(|column| column.family == Family::Integer && upserts.key.contains(&column.name))
+    {
         let table = dialect.table(&upserts.table);
         let name = dialect.quote(&column.name);
-        let literal = |text: &str| {
-            Fragment::bound(super::statement::Bind::Text(Some(text.to_owned()))).then("::text")
-        };
+        let literal =
+            |text: &str| Fragment::bound(super::statement::Bind::Text(Some(text.to_owned()))).then("::text");
         let sequence = literal(&table)
             .then(", ")
             .and(literal(&column.name))

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use rightful::{
     connectors::{
-        Batch, Connector, ConnectorError, Count, Cursor, ErrorKind, Extract, Fixture, FixtureError, KeyStream,
-        Keys, Limits, RecordedRow, RecordedStream, Resolution, Trusted, Tx, Work,
+        Batch, Connector, ConnectorError, Count, Cursor, ErrorKind, Extract, Fixture, FixtureError,
+        KeyStream, Keys, Limits, RecordedRow, RecordedStream, Resolution, Trusted, Tx, Work,
     },
     domain::{
         compiled::{ExportColumns, KeySet, Root, TableName},
