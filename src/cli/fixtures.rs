@@ -37,12 +37,15 @@ enum Action {
         /// Whose overlay is loaded too; otherwise RIGHTFUL_ENV, or the configured one.
         #[arg(long, value_name = "NAME")]
         environment: Option<String>,
+        /// Also what was loaded before: for a database that was made anew.
+        #[arg(long)]
+        again: bool,
     },
 }
 
 impl Fixtures {
     pub fn run(&self, path: &Path) -> super::Outcome {
-        let Action::Load { folder, environment } = &self.action;
+        let Action::Load { folder, environment, again } = &self.action;
         let config = load(path)?;
         let folder = folder.as_ref().or(config.fixtures.folder.as_ref());
         let folder = folder.ok_or_else(|| {
@@ -58,9 +61,12 @@ impl Fixtures {
         run_async(async {
             let service = wiring::service(&config, CodeSteps::default()).await.map_err(Failure::new)?;
             service.store.migrate().await.map_err(Failure::new)?;
-            let report =
-                fixtures::load(&service, folder, environment.as_deref()).await.map_err(Failure::new)?;
-            show(&report)
+            let environment = environment.as_deref();
+            let report = match again {
+                true => fixtures::load_again(&service, folder, environment).await,
+                false => fixtures::load(&service, folder, environment).await,
+            };
+            show(&report.map_err(Failure::new)?)
         })
     }
 }

@@ -125,8 +125,20 @@ impl Store {
         tx.commit().await
     }
 
+    /// Has a file be loaded again, whatever was loaded of it before.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn forget_fixture(&self, file: FixtureFile<'_>) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let row = tx.own_fixture(file).await?;
+        let forget = diesel::update(fixture_files::table.find(&row.id)).set(fixture_files::due.eq(true));
+        on!(tx.conn().await?, |c| forget.execute(c).await)?;
+        tx.commit().await
+    }
+
     /// Records that a file was loaded, with the event `fixtures.loaded`; false when the lease was lost meanwhile. After a
-    /// file of the base the overlays' rows of that connection are due again: what lies above it stays above it.
+    /// file of the base the overlays of that connection are due again: what lies above it stays above it.
     ///
     /// # Errors
     /// As every statement.

@@ -12,7 +12,7 @@ CREATE TABLE fixture_files (
     loaded_at    TEXT,
     -- Rows of that content; null for SQL, which does not say.
     rows         INTEGER CHECK (rows >= 0),
-    -- The base was loaded after this overlay, and may have written over it: to be loaded again.
+    -- To be loaded again: somebody asked for it, or the base was loaded after this overlay and may have written over it.
     due          INTEGER NOT NULL CHECK (due IN (0, 1)),
     -- Raised with every claim; whoever writes names the one it has.
     epoch        INTEGER NOT NULL CHECK (epoch >= 0),

@@ -88,7 +88,7 @@ async fn upsert(session: &mut Session, upserts: &Upserts, row: &Upsert) -> Resul
         differs(dialect, &dialect.quote(&column.name), column, value)
     });
     let update = Fragment::join(assign, ", ")
-        .within(&format!("UPDATE {table} SET "), " WHERE ")
+        .within(&format!("UPDATE{} {table} SET ", or_abort(dialect)), " WHERE ")
         .and(found)
         .and(Fragment::join(not_yet, " OR ").within(" AND (", ")"));
     session.execute(&update.finish()).await
@@ -107,6 +107,11 @@ fn is(dialect: Dialect, (column, value): &Value) -> Fragment {
     compared.within(&format!("{} = ", dialect.quote(&column.name)), "")
 }
 
+/// SQLite: what a table's own constraints do with a collision, such as replacing the other row, is not done.
+fn or_abort(dialect: Dialect) -> &'static str {
+    if dialect == Dialect::Sqlite { " OR ABORT" } else { "" }
+}
+
 /// A row that another session has put meanwhile is a collision on MySQL, and on the others changed.
 fn insert(dialect: Dialect, upserts: &Upserts, row: &Upsert) -> Statement {
     let quoted = |names: Vec<&str>| -> String {
@@ -115,13 +120,9 @@ fn insert(dialect: Dialect, upserts: &Upserts, row: &Upsert) -> Statement {
     let columns = quoted(row.values.iter().map(|(column, _)| column.name.as_str()).collect());
     let values =
         Fragment::join(row.values.iter().map(|(column, value)| written(dialect, column, value)), ", ");
-    // PostgreSQL: an identity can be told its value. SQLite: what a table's own constraints do with a collision, such as
-    // replacing the other row, is not done.
-    let (or_abort, overriding) = match dialect {
-        Dialect::Postgres => ("", " OVERRIDING SYSTEM VALUE"),
-        Dialect::MySql => ("", ""),
-        Dialect::Sqlite => (" OR ABORT", ""),
-    };
+    let or_abort = or_abort(dialect);
+    // An identity can be told its value.
+    let overriding = if dialect == Dialect::Postgres { " OVERRIDING SYSTEM VALUE" } else { "" };
     let table = dialect.table(&upserts.table);
     let insert =
         values.within(&format!("INSERT{or_abort} INTO {table} ({columns}){overriding} VALUES ("), ")");

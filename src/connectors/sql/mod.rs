@@ -222,7 +222,7 @@ impl Connector for SqlConnector {
 
     async fn load(&self, fixture: Fixture<'_>) -> Result<u64, FixtureError> {
         let session = self.sessions.get(load::LIMITS).await?;
-        let loaded = match fixture {
+        match fixture {
             Fixture::Script(sql) => {
                 let done = load::script(session, sql).await.map(|()| 0);
                 // Also of one that failed half-way.
@@ -230,8 +230,7 @@ impl Connector for SqlConnector {
                 done
             }
             Fixture::Rows(tables) => load::rows(session, tables).await,
-        };
-        loaded
+        }
     }
 
     async fn prepare(&self, trusted: Trusted<'_>) -> Result<Result<(), String>, ConnectorError> {
