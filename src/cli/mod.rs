@@ -27,6 +27,7 @@ mod check;
 mod demo;
 mod draft;
 mod embed;
+mod fixtures;
 mod init;
 mod migrate;
 mod openapi;
@@ -63,6 +64,7 @@ enum Command {
     Preview(preview::Preview),
     Retention(retention::Retention),
     Token(token::Token),
+    Fixtures(fixtures::Fixtures),
     Audit(audit::Audit),
     Backup(backup::Backup),
     #[command(name = "openapi")]
@@ -120,6 +122,7 @@ pub fn run_with(code: CodeSteps) -> ExitCode {
         Command::Preview(preview) => preview.run(&config),
         Command::Retention(retention) => retention.run(&config),
         Command::Token(token) => token.run(&config),
+        Command::Fixtures(fixtures) => fixtures.run(&config),
         Command::Audit(audit) => audit.run(&config),
         Command::Backup(backup) => backup.run(&config),
         Command::OpenApi(openapi) => openapi.run(),

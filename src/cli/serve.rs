@@ -38,7 +38,11 @@ impl Serve {
         start_logging(USUAL_LOG);
         run_async(async {
             let mut signals = Signals::new()?;
-            let (serving, loaded) = Serving::start(&config, self.role, code).await?;
+            // A start may wait for another process that loads fixtures.
+            let (serving, loaded) = tokio::select! {
+                started = Serving::start(&config, self.role, code) => started?,
+                () = signals.stop() => return Ok(()),
+            };
             report(&loaded);
             print(&format!("rightful listens on http://{}\n", serving.address))?;
             until_stopped(serving, &mut signals, loaded).await

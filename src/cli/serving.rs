@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use futures::FutureExt;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{Failure, wiring};
+use super::{Failure, fixtures, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
@@ -33,6 +33,7 @@ pub(super) struct Serving {
     pub service: Arc<Service>,
     pub address: SocketAddr,
     plans: Option<PathBuf>,
+    fixtures: config::Fixtures,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
     /// Reminders, webhooks, schedules and runs, and holds and packages whose time is over.
@@ -45,12 +46,15 @@ impl Serving {
     pub async fn start(config: &Config, role: Role, code: CodeSteps) -> Result<(Self, Loaded), Failure> {
         let service = Arc::new(wiring::service(config, code).await.map_err(Failure::new)?);
         service.store.migrate().await.map_err(Failure::new)?;
+        // Before the plans, which are compiled against the tables that a fixture may make.
+        let down = fixtures::at_start(&service, &config.fixtures).await?;
         // Workers run from the versions in the store; only the API offers plans.
         let plans = (role != Role::Worker).then(|| config.plans.clone());
-        let loaded = match &plans {
+        let mut loaded = match &plans {
             Some(folder) => service.plans.load(&service, folder).await.map_err(Failure::new)?,
             None => Loaded::default(),
         };
+        loaded.down.extend(down);
         if loaded.is_refused() {
             return Err(Failure::from_faults(&loaded.faults));
         }
@@ -79,15 +83,20 @@ impl Serving {
                 async { tokio::join!(reminders, webhooks, holds, packages, schedules, runs) }.map(drop),
             )
         });
-        Ok((Self { service, address: http.address, plans, http, worker, chores, stop }, loaded))
+        let fixtures = config.fixtures.clone();
+        Ok((Self { service, address: http.address, plans, fixtures, http, worker, chores, stop }, loaded))
     }
 
-    /// Reads the plan files again; a refused load leaves what was registered before.
+    /// Loads fixtures that changed or whose connection was down, and reads the plan files again; a refused load leaves
+    /// what was registered before.
     pub async fn reload(&self) -> Result<Loaded, Failure> {
-        match &self.plans {
-            Some(folder) => self.service.plans.load(&self.service, folder).await.map_err(Failure::new),
-            None => Ok(Loaded::default()),
-        }
+        let down = fixtures::at_start(&self.service, &self.fixtures).await?;
+        let mut loaded = match &self.plans {
+            Some(folder) => self.service.plans.load(&self.service, folder).await.map_err(Failure::new)?,
+            None => Loaded::default(),
+        };
+        loaded.down.extend(down);
+        Ok(loaded)
     }
 
     /// Returns only when the worker ended without being asked to.

@@ -21,6 +21,7 @@ use crate::domain::{
 mod backups;
 mod environment;
 mod exports;
+mod fixtures;
 mod interpolate;
 mod outbound;
 mod read;
@@ -33,6 +34,7 @@ mod values;
 
 pub use backups::{Backup, BackupKind, Restore, RestoreInto};
 pub use environment::{LogFormat, host_name, log_filter, log_format};
+pub use fixtures::environment;
 pub use secret::{MasterKey, Secret};
 pub use values::{SHORTEST_HMAC_SECRET, duration};
 
@@ -63,6 +65,7 @@ pub struct Config {
     pub schedules: Vec<Schedule>,
     /// Backups that are verified, by name.
     pub backups: BTreeMap<String, Backup>,
+    pub fixtures: Fixtures,
     pub worker: Worker,
 }
 
@@ -153,6 +156,15 @@ pub enum ExportStore {
         /// Key id and secret; without them those of the machine's role are used.
         credentials: Option<(String, Secret)>,
     },
+}
+
+/// Rows for development and tests, put into the connections at start.
+#[derive(Debug, Clone, Default)]
+pub struct Fixtures {
+    /// Absolute; `None`: nothing is loaded at start.
+    pub folder: Option<PathBuf>,
+    /// Whose overlay is loaded behind the base.
+    pub environment: Option<String>,
 }
 
 /// A receiver of news, after the Standard Webhooks specification.

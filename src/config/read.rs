@@ -20,7 +20,7 @@ use crate::domain::{
     schedule::Timing,
 };
 
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "listen",
     "store",
     "plans",
@@ -35,6 +35,7 @@ const SECTIONS: [&str; 15] = [
     "retention",
     "schedules",
     "backups",
+    "fixtures",
     "worker",
 ];
 
@@ -87,6 +88,7 @@ impl Sections<'_> {
         let backups = self.backups(&fields);
         let schedules = self.schedules(&fields, own_timings(&retention, &backups));
         self.check_handlers(&fields, &schedules, &retention, &backups);
+        let fixtures = self.fixtures(&fields);
         let worker = self.worker(&fields);
         Some(Config {
             file: path.to_path_buf(),
@@ -105,6 +107,7 @@ impl Sections<'_> {
             retention,
             schedules,
             backups,
+            fixtures: fixtures?,
             worker,
         })
     }

@@ -267,3 +267,26 @@ fn http_services_are_read_and_their_faults_are_told() {
         assert!(faults.iter().all(|fault| !fault.to_string().contains("hush")), "{faults:#?}");
     }
 }
+
+#[test]
+fn fixtures_are_loaded_where_they_are_configured() {
+    let none = parse_text(GOOD).unwrap().fixtures;
+    assert_eq!((none.folder, none.environment), (None, None));
+    let with = |section: &str| parse_text(&format!("{GOOD}fixtures: {{ {section} }}\n"));
+    let found = with("environment: development").unwrap().fixtures;
+    assert_eq!(found.folder.as_deref(), Some(Path::new("/etc/rightful/fixtures")));
+    assert_eq!(found.environment.as_deref(), Some("development"));
+    let faults = with("environment: ../development").unwrap_err();
+    assert!(
+        faults[0].problem.contains("no name of an environment") && faults[0].line == Some(22),
+        "{faults:#?}"
+    );
+
+    let of_process = |name: &str| match name {
+        "RIGHTFUL_ENV" => Some("staging".to_owned()),
+        other => variable(other),
+    };
+    let text = format!("{GOOD}fixtures: {{ environment: development }}\n");
+    let found = parse(Path::new("/etc/rightful/rightful.yaml"), &text, &of_process).unwrap().fixtures;
+    assert_eq!(found.environment.as_deref(), Some("staging"));
+}

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::domain::{
     compiled::{Action, ExportColumns, KeySet, Root, Rows, TableName},
+    fixture::Upserts,
     key::{Key, Tuple},
     package::{Column, Value},
     schema::Catalog,
@@ -136,6 +137,28 @@ pub enum Trusted<'a> {
     Step(&'a Rows, &'a Action),
 }
 
+/// What one fixture file puts into a database.
+#[derive(Debug, Clone, Copy)]
+pub enum Fixture<'a> {
+    /// SQL, run as it is.
+    Script(&'a str),
+    Rows(&'a [Upserts]),
+}
+
+/// Why a fixture was not loaded, and the line of its file, where that is known.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}")]
+pub struct FixtureError {
+    pub error: ConnectorError,
+    pub line: Option<usize>,
+}
+
+impl From<ConnectorError> for FixtureError {
+    fn from(error: ConnectorError) -> Self {
+        Self { error, line: None }
+    }
+}
+
 #[async_trait]
 pub trait Connector: Send + Sync {
     /// The live schema.
@@ -174,6 +197,10 @@ pub trait Connector: Send + Sync {
 
     /// Starts a target transaction.
     async fn begin(&self, limits: Limits) -> Result<Box<dyn Tx>, ConnectorError>;
+
+    /// Loads a fixture in one transaction; how many rows were not there like that (0 of SQL, which does not say). Where
+    /// the database ends a transaction with each change of its schema (MySQL), SQL may be left half done.
+    async fn load(&self, fixture: Fixture<'_>) -> Result<u64, FixtureError>;
 
     /// Prepares trusted SQL without running it; `Err` holds the database's own words (schema, never data).
     async fn prepare(&self, trusted: Trusted<'_>) -> Result<Result<(), String>, ConnectorError>;

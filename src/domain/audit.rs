@@ -65,10 +65,11 @@ pub enum EventName {
     RunFailed,
     BackupVerified,
     BackupFailed,
+    FixturesLoaded,
 }
 
 impl EventName {
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -115,6 +116,7 @@ impl EventName {
         Self::RunFailed,
         Self::BackupVerified,
         Self::BackupFailed,
+        Self::FixturesLoaded,
     ];
 
     #[must_use]
@@ -166,6 +168,7 @@ impl EventName {
             Self::RunFailed => "run.failed",
             Self::BackupVerified => "backup.verified",
             Self::BackupFailed => "backup.failed",
+            Self::FixturesLoaded => "fixtures.loaded",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+mod json;
 mod load;
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,24 @@ impl Document {
                 line: Some(line),
                 problem,
                 remedy: "mend the YAML; nothing after this line was read".to_owned(),
+                severity: Severity::Error,
+            }]
+        })
+    }
+}
+
+impl Document {
+    /// Parses a JSON text (RFC 8259) into the same nodes; a key has the line of its value.
+    ///
+    /// # Errors
+    /// When the text is no JSON; `file` is for the fault only.
+    pub fn parse_json(file: &str, text: &str) -> Result<Node, Vec<Fault>> {
+        json::load(text).map_err(|(line, problem)| {
+            vec![Fault {
+                file: file.to_owned(),
+                line: Some(line),
+                problem,
+                remedy: "mend the JSON; nothing of it was read".to_owned(),
                 severity: Severity::Error,
             }]
         })

@@ -11,6 +11,7 @@ pub mod consent;
 pub mod deadline;
 pub mod document;
 pub mod draft;
+pub mod fixture;
 pub mod hold;
 pub mod key;
 pub mod number;

@@ -30,6 +30,7 @@ mod values;
 pub use bind::{ChangesFault, bind};
 pub use identities::{Identities, lasting_refs, refs_at_work, renamed_columns};
 pub use sqlite::reads_as_number;
+pub(super) use values::column_value;
 
 /// The database that a column lies in, as far as it decides what a value may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

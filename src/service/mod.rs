@@ -13,6 +13,7 @@ pub mod consents;
 pub mod decisions;
 pub mod error;
 pub mod execute;
+pub mod fixtures;
 pub mod holds;
 pub mod intake;
 pub mod manual;

@@ -310,6 +310,24 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    fixture_files (id) {
+        id -> Text,
+        connection -> Text,
+        environment -> Text,
+        path -> Text,
+        hash -> Nullable<Text>,
+        loaded_at -> Nullable<Timestamp>,
+        #[sql_name = "rows"]
+        row_count -> Nullable<BigInt>,
+        due -> Bool,
+        epoch -> BigInt,
+        lease_until -> Nullable<Timestamp>,
+        audit_seq -> BigInt,
+        audit_hash -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
 diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(holds, hold_refs);

@@ -10,7 +10,7 @@ use super::{
     conn::{Conn, on},
     events::{Position, load},
     pool::Held,
-    schema::{backups, consents, holds, plans, requests, runs},
+    schema::{backups, consents, fixture_files, holds, plans, requests, runs},
 };
 use crate::domain::audit::{ChainHead, Event};
 
@@ -18,7 +18,7 @@ use crate::domain::audit::{ChainHead, Event};
 const CHUNK: i64 = 500;
 
 /// The kinds of stream, in byte order: each has a table of its owners.
-const OWNERS: [&str; 6] = ["backup", "consent", "hold", "plan", "request", "run"];
+const OWNERS: [&str; 7] = ["backup", "consent", "fixture", "hold", "plan", "request", "run"];
 
 /// A key, and the head beside it.
 type HeadRow = (String, i64, String);
@@ -140,6 +140,7 @@ impl Snapshot {
         Ok(match kind {
             "backup" => heads!(conn, backups, name, after),
             "consent" => heads!(conn, consents, id, after),
+            "fixture" => heads!(conn, fixture_files, id, after),
             "hold" => heads!(conn, holds, id, after),
             "plan" => heads!(conn, plans, name, after),
             "request" => heads!(conn, requests, id, after),

@@ -9,6 +9,7 @@ mod crash;
 mod engine;
 mod examples;
 mod export;
+mod fixtures;
 mod http;
 mod properties;
 mod retention;

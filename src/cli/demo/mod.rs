@@ -52,15 +52,15 @@ impl Demo {
     async fn tour(&self, folder: &Path, path: &Path) -> Outcome {
         print(&format!("everything is in {} (nothing else is left behind)\n\n", folder.display()))?;
         let begun = Instant::now();
-        let rows = shop::create(&folder.join("shop.db")).await?;
+        let rows = shop::write(folder)?;
+        let config = load(path)?;
+        let (serving, _) = Serving::start(&config, Role::All, CodeSteps::default()).await?;
         print(&format!(
-            "made a sample shop: {rows} rows in SQLite, {} people ({:.1?})\n",
+            "made a sample shop from {}: {rows} rows in SQLite, {} people ({:.1?})\n",
+            shop::FIXTURES,
             shop::PEOPLE,
             begun.elapsed()
         ))?;
-
-        let config = load(path)?;
-        let (serving, _) = Serving::start(&config, Role::All, CodeSteps::default()).await?;
         let roles = ["admin".to_owned(), "auditor".to_owned()];
         let expires_at = Clock.now() + TimeDelta::hours(TOKEN_HOURS);
         let token = token::sign(&config.auth, "demo", &roles, expires_at)?;
@@ -85,7 +85,8 @@ fn prepare(folder: &Path, port: u16) -> Result<PathBuf, Failure> {
     let address = socket.local_addr().map_err(in_use)?;
     let rewrite = || {
         let text = std::fs::read_to_string(&config)?;
-        std::fs::write(&config, text.replace("listen: 127.0.0.1:8080", &format!("listen: {address}")))?;
+        let text = text.replace("listen: 127.0.0.1:8080", &format!("listen: {address}"));
+        std::fs::write(&config, format!("{text}\nfixtures: {{ folder: {} }}\n", shop::FIXTURES))?;
         std::fs::write(folder.join("plans/customer.yaml"), shop::PLAN)
     };
     rewrite().map_err(|error| Failure::new(format!("{}: {}", folder.display(), error.kind())))?;

@@ -1,16 +1,15 @@
 //! The sample shop: always the same rows, made up here. No name belongs to anybody.
 
-use std::{fmt::Write, fs::File, path::Path, time::Duration};
+use std::{fmt::Write, fs::File, path::Path};
 
-use crate::{
-    cli::Failure,
-    connectors::{ConnectorError, Limits, sql::session::Sessions},
-};
+use crate::cli::Failure;
 
 pub(super) const PEOPLE: u64 = 3_000;
 /// Who asks: a person with enough rows for a bar to be seen.
 pub(super) const PERSON: &str = "jane.miller@example.com";
 const PERSON_ID: u64 = 42;
+/// Below the demo's folder.
+pub(super) const FIXTURES: &str = "fixtures";
 
 /// The plan of the demo, with every kind of step that an erasure knows.
 pub(super) const PLAN: &str = "\
@@ -56,27 +55,11 @@ connections:
         erase: unlink
 ";
 
-const SCHEMA: &str = "
-CREATE TABLE addresses (id INTEGER PRIMARY KEY, street TEXT NOT NULL, city TEXT NOT NULL);
-CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT NOT NULL, phone TEXT,
-    address_id INTEGER REFERENCES addresses (id));
-CREATE TABLE profiles (user_id INTEGER PRIMARY KEY REFERENCES users (id), birthday TEXT, bio TEXT);
-CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id), name TEXT NOT NULL,
-    email TEXT NOT NULL, address TEXT, placed_at TEXT NOT NULL, total_cents INTEGER NOT NULL);
-CREATE TABLE order_items (id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL REFERENCES orders (id),
-    product TEXT NOT NULL, cents INTEGER NOT NULL);
-CREATE TABLE messages (id INTEGER PRIMARY KEY, sender_id INTEGER NOT NULL REFERENCES users (id),
-    recipient_id INTEGER NOT NULL REFERENCES users (id), body TEXT NOT NULL);
-CREATE TABLE comments (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL REFERENCES users (id),
-    parent_id INTEGER REFERENCES comments (id), body TEXT NOT NULL);
-CREATE INDEX users_address ON users (address_id);
-CREATE INDEX orders_user ON orders (user_id);
-CREATE INDEX order_items_order ON order_items (order_id);
-CREATE INDEX messages_sender ON messages (sender_id);
-CREATE INDEX messages_recipient ON messages (recipient_id);
-CREATE INDEX comments_user ON comments (user_id);
-CREATE INDEX comments_parent ON comments (parent_id);
-";
+/// What every demo begins with, as files that people may look at: the tables, and who is named.
+const SCHEMA: (&str, &str) = ("01_schema.sql", include_str!("fixtures/shop/01_schema.sql"));
+const NAMED: (&str, &str) = ("02_people.yaml", include_str!("fixtures/shop/02_people.yaml"));
+/// The crowd, made up here.
+const CROWD: &str = "03_crowd.sql";
 
 const FIRST: [&str; 12] =
     ["Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gia", "Hugo", "Ines", "Jon", "Kim", "Lea"];
@@ -85,22 +68,25 @@ const LAST: [&str; 10] =
 const CITIES: [&str; 6] = ["Lisbon", "Vienna", "Utrecht", "Malmo", "Graz", "Ghent"];
 const PRODUCTS: [&str; 8] = ["lamp", "chair", "teapot", "notebook", "blanket", "clock", "mug", "rug"];
 
-/// Makes the database; how many rows it holds.
-pub(super) async fn create(path: &Path) -> Result<u64, Failure> {
-    let cannot = |error: ConnectorError| Failure::new(format!("the sample shop: {error}"));
-    // A target that does not exist is never created by a connector; an empty file is an empty database.
-    File::create_new(path).map_err(|error| Failure::new(format!("{}: {}", path.display(), error.kind())))?;
-    let sessions = Sessions::new(&format!("sqlite:{}", path.display()), 1).map_err(Failure::new)?;
-    let limits = Limits { lock_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(60) };
-    let mut session = sessions.get(limits).await.map_err(cannot)?;
+/// Writes the fixtures of the shop, and the empty database that they are loaded into; how many rows they hold.
+pub(super) fn write(folder: &Path) -> Result<u64, Failure> {
     let mut rows = Rows::default();
     rows.people();
     rows.trade();
     rows.talk();
-    let script = format!("BEGIN;{SCHEMA}{}", rows.sql());
-    session.run(&script).await.map_err(cannot)?;
-    session.run("COMMIT").await.map_err(cannot)?;
-    Ok(rows.count)
+    let fixtures = folder.join(FIXTURES).join("shop");
+    let write = || {
+        std::fs::create_dir_all(&fixtures)?;
+        for (name, text) in [SCHEMA, NAMED, (CROWD, &rows.sql())] {
+            std::fs::write(fixtures.join(name), text)?;
+        }
+        // A target that does not exist is never created by a connector; an empty file is an empty database.
+        File::create_new(folder.join("shop.db"))
+    };
+    write().map_err(|error| Failure::new(format!("{}: {}", folder.display(), error.kind())))?;
+    // One row on each such line.
+    let named = NAMED.1.lines().filter(|line| line.trim_start().starts_with("- {")).count();
+    Ok(rows.count + named as u64)
 }
 
 /// Rows as INSERT statements, in the order of their foreign keys.
@@ -151,8 +137,12 @@ impl Rows {
 
     fn people(&mut self) {
         for id in 1..=PEOPLE {
-            // Every fifth lives with the one before, and so does the person's flatmate.
-            let address = if id % 5 == 0 || id == PERSON_ID + 1 {
+            // She and her flatmate are named.
+            if id == PERSON_ID || id == PERSON_ID + 1 {
+                continue;
+            }
+            // Every fifth lives with the one before.
+            let address = if id % 5 == 0 {
                 format!("(SELECT max(id) FROM addresses WHERE id < {id})")
             } else {
                 let (city, number) = (self.pick(&CITIES), self.random(200) + 1);
@@ -160,13 +150,8 @@ impl Rows {
                 id.to_string()
             };
             let (first, last) = (self.pick(&FIRST), self.pick(&LAST));
-            let (name, email) = match id {
-                PERSON_ID => ("Jane Miller".to_owned(), PERSON.to_owned()),
-                _ => (
-                    format!("{first} {last}"),
-                    format!("{}.{}.{id}@example.com", first.to_lowercase(), last.to_lowercase()),
-                ),
-            };
+            let name = format!("{first} {last}");
+            let email = format!("{}.{}.{id}@example.com", first.to_lowercase(), last.to_lowercase());
             let phone = 1_000_000 + self.random(8_999_999);
             self.add("users", format!("({id},'{email}','{name}','+49 {phone}',{address})"));
             let (year, city) = (1950 + self.random(55), self.pick(&CITIES));

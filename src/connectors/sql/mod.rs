@@ -14,6 +14,7 @@ mod error;
 mod extract;
 mod facts;
 mod fragment;
+mod load;
 mod mask;
 mod predicate;
 mod rectify;
@@ -44,8 +45,8 @@ use self::{
     transaction::SqlTx,
 };
 use super::{
-    Connector, ConnectorError, Count, ErrorKind, Extract, KeyStream, Keys, Limits, RecordedRow,
-    RecordedStream, Resolution, Trusted, Tx, Work,
+    Connector, ConnectorError, Count, ErrorKind, Extract, Fixture, FixtureError, KeyStream, Keys, Limits,
+    RecordedRow, RecordedStream, Resolution, Trusted, Tx, Work,
 };
 use crate::domain::{
     compiled::{Action, ExportColumns, KeyColumn, KeySet, Mask, Root, TableName},
@@ -218,6 +219,19 @@ impl Connector for SqlConnector {
         let (mut session, facts) = self.reading(limits).await?;
         session.begin().await?;
         Ok(Box::new(SqlTx::new(session, facts)))
+    }
+
+    async fn load(&self, fixture: Fixture<'_>) -> Result<u64, FixtureError> {
+        let session = self.sessions.get(load::LIMITS).await?;
+        match fixture {
+            Fixture::Script(sql) => {
+                let done = load::script(session, sql).await.map(|()| 0);
+                // Also of one that failed half-way.
+                self.forget_facts_of_other_than("");
+                done
+            }
+            Fixture::Rows(tables) => load::rows(session, tables).await,
+        }
     }
 
     async fn prepare(&self, trusted: Trusted<'_>) -> Result<Result<(), String>, ConnectorError> {

@@ -52,7 +52,7 @@ pub(super) fn assignments(context: Context<'_>, rectification: &Rectification) -
 }
 
 /// The value as it is assigned: the database refuses what does not fit, instead of cutting it as a cast would.
-fn written(dialect: Dialect, column: &KeyColumn, value: &NewValue) -> Fragment {
+pub(super) fn written(dialect: Dialect, column: &KeyColumn, value: &NewValue) -> Fragment {
     let text = match value {
         NewValue::Null => return Fragment::text("NULL"),
         NewValue::Bytes(bytes) => return binary(dialect, bytes),
@@ -132,7 +132,7 @@ fn is_spatial(column: &KeyColumn) -> bool {
 }
 
 /// The column holds something else than the value.
-fn differs(dialect: Dialect, expr: &str, column: &KeyColumn, value: &NewValue) -> Fragment {
+pub(super) fn differs(dialect: Dialect, expr: &str, column: &KeyColumn, value: &NewValue) -> Fragment {
     if *value == NewValue::Null {
         return Fragment::text(&format!("{expr} IS NOT NULL"));
     }

@@ -36,7 +36,7 @@ mod version;
 
 pub use exports::is_credential;
 pub(super) use families::canonical_text;
-pub(super) use model::key_column;
+pub(super) use model::{key_column, row_key, table_name};
 pub use subject::{SubjectCode, SubjectError, SubjectFault, check_subject, subject_refs};
 
 /// A plan that fits the live schemas, and what is worth a look nevertheless.

@@ -195,16 +195,16 @@ pub(in crate::domain) fn key_column(column: &Column) -> KeyColumn {
     }
 }
 
-pub(in crate::domain) fn key_columns(columns: &[&Column]) -> Vec<KeyColumn> {
+pub(super) fn key_columns(columns: &[&Column]) -> Vec<KeyColumn> {
     columns.iter().map(|column| key_column(column)).collect()
 }
 
-pub(super) fn table_name(table: &Table) -> TableName {
+pub(in crate::domain) fn table_name(table: &Table) -> TableName {
     TableName { schema: table.schema.clone(), name: table.name.clone() }
 }
 
 /// The primary key, or the first unique key of NOT NULL columns that stands in for it; may be empty.
-pub(super) fn row_key(table: &Table) -> Vec<&Column> {
+pub(in crate::domain) fn row_key(table: &Table) -> Vec<&Column> {
     let columns =
         |names: &[String]| -> Vec<&Column> { names.iter().filter_map(|name| table.column(name)).collect() };
     if !table.primary_key.is_empty() {

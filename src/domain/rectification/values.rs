@@ -8,7 +8,34 @@ use super::{
     Correctable, NewValue, System, arrays, sqlite, times,
     types::{arguments, characters, labels, word},
 };
-use crate::domain::{compile::canonical_text, number::is_same_number, schema::Family};
+use crate::domain::{
+    compile::{canonical_text, key_column},
+    number::is_same_number,
+    schema::{Column, Family},
+};
+
+/// [`new_value`] for a column of the live schema, whoever asks.
+///
+/// # Errors
+/// Why the column cannot hold it; never quotes it.
+pub(in crate::domain) fn column_value(
+    given: &Value,
+    column: &Column,
+    system: System,
+) -> Result<NewValue, String> {
+    let target = Correctable {
+        column: key_column(column),
+        base_type: column.base_type.clone(),
+        max_length: column.max_length,
+        listed: false,
+        fixed: None,
+        copies: Vec::new(),
+        unique: Vec::new(),
+        foreign_keys: Vec::new(),
+        value: None,
+    };
+    new_value(given, &target, system)
+}
 
 /// The value in the form in which it is written.
 ///

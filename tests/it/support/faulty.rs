@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use rightful::{
     connectors::{
-        Batch, Connector, ConnectorError, Count, Cursor, ErrorKind, Extract, KeyStream, Keys, Limits,
-        RecordedRow, RecordedStream, Resolution, Trusted, Tx, Work,
+        Batch, Connector, ConnectorError, Count, Cursor, ErrorKind, Extract, Fixture, FixtureError,
+        KeyStream, Keys, Limits, RecordedRow, RecordedStream, Resolution, Trusted, Tx, Work,
     },
     domain::{
         compiled::{ExportColumns, KeySet, Root, TableName},
@@ -132,6 +132,10 @@ impl Connector for Faulty {
     async fn begin(&self, limits: Limits) -> Result<Box<dyn Tx>, ConnectorError> {
         let inner = self.inner.begin(limits).await?;
         Ok(Box::new(FaultyTx { inner, faults: self.faults.clone() }))
+    }
+
+    async fn load(&self, fixture: Fixture<'_>) -> Result<u64, FixtureError> {
+        self.inner.load(fixture).await
     }
 
     async fn prepare(&self, trusted: Trusted<'_>) -> Result<Result<(), String>, ConnectorError> {

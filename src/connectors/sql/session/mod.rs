@@ -16,6 +16,7 @@ mod connect;
 mod patience;
 mod pool;
 mod prepare;
+mod script;
 mod stream;
 
 use std::sync::Arc;
@@ -121,6 +122,11 @@ impl Session {
     pub fn precede(&mut self, sql: &str) {
         self.ahead =
             Some(self.ahead.take().map_or_else(|| sql.to_owned(), |ahead| format!("{ahead}; {sql}")));
+    }
+
+    /// Closes the session, whatever was set in it.
+    pub fn close(mut self) {
+        self.conn = None;
     }
 
     /// Sends what waits for the next statement, where that one must not go without it.
