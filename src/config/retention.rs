@@ -55,6 +55,16 @@ impl Sections<'_> {
                 retention.policies.insert(policy.name.clone(), policy);
             }
         }
+        let archives = |policy: &&Policy| policy.action.value == PolicyAction::Archive;
+        if let (None, Some(policy)) = (&retention.archive, retention.policies.values().find(archives)) {
+            let problem =
+                format!("retention policy `{}` archives, and there is no `retention.archive`", policy.name);
+            self.reader.error(
+                policy.action.line,
+                problem,
+                "write archive: FOLDER, or archive: s3://BUCKET/PREFIX",
+            );
+        }
         retention
     }
 

@@ -81,6 +81,13 @@ pub struct Batch {
     pub recorded: Vec<RecordedRow>,
 }
 
+/// Rows that were handed over; personal data.
+pub struct Taken {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Value>>,
+    pub batch: Batch,
+}
+
 /// What to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CountOf {
@@ -236,6 +243,14 @@ pub trait Tx: Send {
         }
         Ok(batches)
     }
+
+    /// Hands over at most `limit` rows and deletes exactly those.
+    async fn take(
+        &mut self,
+        work: &Work<'_>,
+        cursor: &mut Cursor,
+        limit: u32,
+    ) -> Result<Taken, ConnectorError>;
 
     /// Asks whether a rectification can be carried out, before anything of it is written.
     async fn trial(&mut self, _work: &Work<'_>) -> Result<(), ConnectorError> {

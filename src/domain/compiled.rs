@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,6 +12,11 @@ use super::{
     rectification::Rectification,
     schema::Family,
 };
+
+mod age;
+mod relinked;
+
+pub use age::{Age, TimeKind, Wanted};
 
 /// `sha256:` and 64 hex digits over what decides which rows and columns are touched, and in what order.
 pub type PlanVersion = String;
@@ -159,37 +163,6 @@ impl Rows {
     }
 }
 
-impl Rows {
-    /// The same selection with other links, those of the selections inside of it first.
-    #[must_use]
-    pub fn relinked(mut self, relink: &mut dyn FnMut(Link) -> Link) -> Self {
-        for alternative in &mut self.any_of {
-            let links = match alternative {
-                Alternative::Match { links, .. } | Alternative::Sql { links, .. } => std::mem::take(links),
-                Alternative::Age(_) => continue,
-            };
-            let new = links
-                .into_iter()
-                .map(|mut link| {
-                    if let Source::Live(live) = link.source {
-                        link.source =
-                            Source::Live(live.into_iter().map(|rows| rows.relinked(relink)).collect());
-                    }
-                    relink(link)
-                })
-                .collect();
-            match alternative {
-                Alternative::Match { links, .. } | Alternative::Sql { links, .. } => *links = new,
-                Alternative::Age(_) => {}
-            }
-        }
-        for inner in self.except.iter_mut().chain(&mut self.within) {
-            *inner = inner.clone().relinked(relink);
-        }
-        self
-    }
-}
-
 impl Alternative {
     #[must_use]
     pub fn links(&self) -> &[Link] {
@@ -209,42 +182,6 @@ pub enum Alternative {
     Sql { pieces: Vec<Piece>, links: Vec<Link> },
     /// Rows of before a moment, whomever they are about: what a retention policy selects.
     Age(Age),
-}
-
-/// How old a row is, and whether something is still to be done with it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Age {
-    pub column: KeyColumn,
-    pub time: TimeKind,
-    /// The first moment that is not old any more.
-    pub before: DateTime<Utc>,
-    /// A row whose time is NULL is old.
-    pub nulls_are_old: bool,
-    /// Set in rows that are done with: a time, or a flag.
-    pub mark: Option<KeyColumn>,
-    pub wanted: Wanted,
-}
-
-/// Which rows an [`Age`] selects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wanted {
-    Old,
-    /// Rows that hold something, but no time: nobody knows how old they are (SQLite).
-    Unreadable,
-}
-
-/// What a column of times holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimeKind {
-    /// With a zone, or kept as UTC by the database.
-    Instant,
-    /// Without a zone; read as UTC.
-    Local,
-    Date,
-    /// SQLite: text, seconds since 1970 or Julian days, as each row has it.
-    Any,
 }
 
 /// `columns` of this table equal the source's columns, position by position. In an [`Alternative::Sql`] link

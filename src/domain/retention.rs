@@ -11,6 +11,8 @@ use super::{
 
 mod compile;
 mod kept;
+mod plan;
+mod steps;
 #[cfg(test)]
 mod tests;
 

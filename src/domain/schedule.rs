@@ -74,6 +74,21 @@ impl Timing {
         TimeDelta::try_seconds(seconds).filter(|every| *every < TimeDelta::days(36_600)).map(Self::Interval)
     }
 
+    /// The last moment that is not after `at`.
+    #[must_use]
+    pub fn last_until(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Interval(every) => {
+                let every = every.num_seconds();
+                DateTime::from_timestamp(at.timestamp().div_euclid(every).checked_mul(every)?, 0)
+            }
+            Self::Cron { cron, zone, .. } => cron
+                .find_previous_occurrence(&at.with_timezone(zone), true)
+                .ok()
+                .map(|last| last.with_timezone(&Utc)),
+        }
+    }
+
     /// The first moment after `at`; `None` where there is none (`0 0 30 2 *`).
     #[must_use]
     pub fn next_after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
@@ -121,6 +136,8 @@ mod tests {
         assert_eq!(six_hours.to_string(), "every 6h");
         assert_eq!(six_hours.next_after(at("2026-01-31T05:59:59Z")), Some(at("2026-01-31T06:00:00Z")));
         assert_eq!(six_hours.next_after(at("2026-01-31T06:00:00Z")), Some(at("2026-01-31T12:00:00Z")));
+        assert_eq!(six_hours.last_until(at("2026-01-31T11:59:59Z")), Some(at("2026-01-31T06:00:00Z")));
+        assert_eq!(six_hours.last_until(at("2026-01-31T12:00:00Z")), Some(at("2026-01-31T12:00:00Z")));
     }
 
     #[test]
@@ -129,6 +146,8 @@ mod tests {
         // In winter and in summer.
         assert_eq!(nightly.next_after(at("2026-01-31T00:00:00Z")), Some(at("2026-01-31T01:30:00Z")));
         assert_eq!(nightly.next_after(at("2026-07-31T00:00:00Z")), Some(at("2026-07-31T00:30:00Z")));
+        assert_eq!(nightly.last_until(at("2026-01-31T01:30:00Z")), Some(at("2026-01-31T01:30:00Z")));
+        assert_eq!(nightly.last_until(at("2026-02-03T00:00:00Z")), Some(at("2026-02-02T01:30:00Z")));
         // The hour that there is twice comes once, and what the night leaves out comes all the same.
         let mut moment = at("2026-10-24T12:00:00Z");
         let mut fired = Vec::new();

@@ -21,6 +21,7 @@ use crate::{
     },
 };
 
+mod archive;
 mod held;
 mod walk;
 

@@ -7,6 +7,7 @@ mod consents;
 mod export;
 mod manual;
 mod rectification;
+mod retention;
 mod services;
 mod states;
 

@@ -61,7 +61,7 @@ pub(super) async fn extract(
     let reading = condition.within(&format!("SELECT {} FROM {table} WHERE ", cells.join(", ")), "");
     let rows = session
         .stream(reading.finish(), CHUNK)
-        .map(move |chunk| chunk?.into_iter().map(|row| values(&readers, row)).collect());
+        .map(move |chunk| chunk?.into_iter().map(|row| Reader::values(&readers, row)).collect());
     Ok(Extract { matched, rows: rows.boxed() })
 }
 
@@ -77,17 +77,6 @@ pub(super) fn columns(
 
 fn shown(column: &Column) -> Shown {
     Shown { name: column.name.clone(), type_name: column.type_name.clone() }
-}
-
-fn values(readers: &[Reader], row: TextRow) -> Result<Vec<Value>, ConnectorError> {
-    if row.len() != readers.len() {
-        return Err(unreadable());
-    }
-    let value = |(reader, cell): (&Reader, Option<String>)| match cell {
-        Some(cell) => reader.value(cell),
-        None => Ok(Value::Null),
-    };
-    readers.iter().zip(row).map(value).collect()
 }
 
 /// The columns to read, as the live schema has them.
@@ -111,7 +100,7 @@ fn chosen<'a>(
 }
 
 /// How a column is selected as text, and what that text means.
-struct Reader {
+pub(super) struct Reader {
     shown: Shown,
     /// Elements that JSON has types for.
     is_plain_array: bool,
@@ -166,7 +155,39 @@ impl Reader {
         }
     }
 
-    fn cell(&self, expr: &str) -> String {
+    /// Of every column that the live table has.
+    ///
+    /// # Errors
+    /// When the table is gone.
+    pub(super) fn all(
+        dialect: Dialect,
+        facts: &Facts,
+        table: &TableName,
+    ) -> Result<Vec<Self>, ConnectorError> {
+        let columns = chosen(facts, table, &ExportColumns::All)?;
+        Ok(columns.into_iter().map(|column| Self::of(dialect, column)).collect())
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.shown.name
+    }
+
+    /// The values of one row.
+    ///
+    /// # Errors
+    /// When the database wrote what its type cannot hold.
+    pub(super) fn values(readers: &[Self], row: TextRow) -> Result<Vec<Value>, ConnectorError> {
+        if row.len() != readers.len() {
+            return Err(unreadable());
+        }
+        let value = |(reader, cell): (&Self, Option<String>)| match cell {
+            Some(cell) => reader.value(cell),
+            None => Ok(Value::Null),
+        };
+        readers.iter().zip(row).map(value).collect()
+    }
+
+    pub(super) fn cell(&self, expr: &str) -> String {
         match (self.dialect, self.form) {
             (Dialect::Postgres, Form::Binary) => format!("encode({expr}, 'hex')"),
             (Dialect::Postgres, Form::Boolean) => format!("({expr})::int::text"),

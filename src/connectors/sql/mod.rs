@@ -23,6 +23,7 @@ mod resolve;
 mod rounds;
 pub mod session;
 pub mod statement;
+mod take;
 mod transaction;
 mod walk;
 mod wire;

@@ -32,10 +32,9 @@ pub(super) async fn collected(
     limit: u32,
 ) -> Result<Batch, ConnectorError> {
     let address = Address::of(context, work.rows);
-    if cursor.collected.left() == 0 && !next_round(session, context, work, condition, cursor).await? {
+    let Some(chunk) = next_chunk(session, context, work, condition, cursor, limit).await? else {
         return Ok(finished());
-    }
-    let chunk = cursor.collected.take(usize::try_from(limit).unwrap_or(usize::MAX));
+    };
     let here = address.any_of(context, work.rows, &chunk)?;
     let still = of_alternative(context.checking(), work)?.unwrap_or_else(|| Fragment::text("FALSE"));
     let mut condition = here.then(" AND ").and(still);
@@ -49,6 +48,21 @@ pub(super) async fn collected(
     cursor.affected += affected;
     let done = in_one_round(work.action) && cursor.collected.left() == 0;
     Ok(Batch { affected, done, recorded: Vec::new() })
+}
+
+/// Addresses of the next rows, at most `limit`; `None` where the walk ends.
+pub(super) async fn next_chunk(
+    session: &mut Session,
+    context: Context<'_>,
+    work: &Work<'_>,
+    condition: Fragment,
+    cursor: &mut Cursor,
+    limit: u32,
+) -> Result<Option<String>, ConnectorError> {
+    if cursor.collected.left() == 0 && !next_round(session, context, work, condition, cursor).await? {
+        return Ok(None);
+    }
+    Ok(Some(cursor.collected.take(usize::try_from(limit).unwrap_or(usize::MAX))))
 }
 
 /// Collects the next round; false where the walk ends.

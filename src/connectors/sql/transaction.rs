@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{context::Context, count, dialect::Dialect, facts::Facts, rectify, session::Session, walk};
-use crate::connectors::{Batch, ConnectorError, Count, Cursor, NO_LIMIT, Tx, Work};
+use super::{context::Context, count, dialect::Dialect, facts::Facts, rectify, session::Session, take, walk};
+use crate::connectors::{Batch, ConnectorError, Count, Cursor, NO_LIMIT, Taken, Tx, Work};
 
 /// PostgreSQL writes its log in order: the commit that is waited for makes all before it durable. So a walk waits for
 /// its last batch only. A server that crashes in between loses batches whose rows the fresh count finds again.
@@ -61,6 +61,16 @@ impl Tx for SqlTx {
     async fn batches(&mut self, works: &[Work<'_>]) -> Result<Vec<Batch>, ConnectorError> {
         self.durable = Some(Durable::Now);
         walk::at_once_each(&mut self.session, &self.facts, works).await
+    }
+
+    async fn take(
+        &mut self,
+        work: &Work<'_>,
+        cursor: &mut Cursor,
+        limit: u32,
+    ) -> Result<Taken, ConnectorError> {
+        self.durable = Some(Durable::Now);
+        take::take(&mut self.session, &self.facts, work, cursor, limit).await
     }
 
     async fn trial(&mut self, work: &Work<'_>) -> Result<(), ConnectorError> {

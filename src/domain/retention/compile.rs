@@ -8,18 +8,20 @@ use aws_lc_rs::digest::{SHA256, digest};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::{Kept, Nulls, Policy, PolicyAction};
+use super::{
+    Nulls, Policy, PolicyAction,
+    plan::{plan, require_children},
+};
 use crate::domain::{
     audit::hex,
     compile::{self, key_column},
     compiled::{
-        Action, Age, Alternative, CompiledPlan, KeyColumn, Link, Piece, Rows, Source, Step, TableName,
-        TimeKind, Wanted,
+        Action, Age, Alternative, CompiledPlan, KeyColumn, Link, Rows, Source, Step, TimeKind, Wanted,
     },
     document::{At, Fault, Reader, suggest},
-    plan::{About, Entry, Erase, Export, IdentityDef, MaskStrategy, Match, MatchValue, PlanFile, Reference},
+    plan::Reference,
     rectification::{NewValue, Rectification, System},
-    schema::{Catalog, Column, Family, ForeignKey, Table},
+    schema::{Catalog, Column, Family, Table},
 };
 
 /// The times of one run, which a resume does not move.
@@ -35,7 +37,7 @@ pub struct Moments {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompiledPolicy {
     /// In the order of execution: what points at others goes first, the policy's own table last.
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
     /// SHA-256 over what decides which rows are touched and how.
     pub version: String,
     pub warnings: Vec<Fault>,
@@ -89,6 +91,15 @@ fn run(
         (_, Some(own)) => own.action.clone(),
         (_, None) => return Ok(None),
     };
+    if policy.action.value == PolicyAction::Archive {
+        for step in compiled.plan.erasure.iter().filter(|step| step.rows.key.is_empty()) {
+            let problem = format!(
+                "`{}` has no primary key, so that its rows cannot be handed over one by one",
+                step.name
+            );
+            faults.error(policy.table.line, problem, "add a primary key, or use delete");
+        }
+    }
     let version = version(policy, &compiled.plan, &age);
     let steps = steps(policy, &compiled.plan, &age, &action);
     // What a plan is warned of that hands out or forgets tables is no matter of a policy.
@@ -96,7 +107,7 @@ fn run(
     Ok(Some(CompiledPolicy { steps, version, warnings }))
 }
 
-fn shown(policy: &Policy) -> String {
+pub(super) fn shown(policy: &Policy) -> String {
     format!("retention policy `{}`", policy.name)
 }
 
@@ -202,150 +213,6 @@ fn stamp(table: &Table, column: &Column, now: DateTime<Utc>) -> Action {
     Action::Rectify(Rectification::of_one(table, column, value))
 }
 
-/// Rows that a foreign key protects go first, where the policy says that they may.
-fn require_children(
-    policy: &Policy,
-    catalog: &Catalog,
-    table: &Table,
-    children: &[(&Table, usize)],
-    faults: &mut Reader,
-) {
-    if !policy.action.value.removes() {
-        if let Some((_, line)) = children.first() {
-            let problem = format!("`children` of {}, which removes no rows", shown(policy));
-            faults.error(*line, problem, "leave it out: it is for delete and archive");
-        }
-        return;
-    }
-    let is_known = |child: &Table| same(child, table) || children.iter().any(|(known, _)| same(known, child));
-    for parent in std::iter::once(table).chain(children.iter().map(|(child, _)| *child)) {
-        for child in catalog.tables.iter().filter(|child| points_at(child, parent)) {
-            if same(child, parent) {
-                let problem =
-                    format!("`{}` points at itself: rows that stay may need a row that is old", child.name);
-                faults.error(policy.table.line, problem, "use mask or soft_delete, or drop that foreign key");
-            } else if !is_known(child) {
-                let problem = format!("a foreign key of `{}` points at `{}`", child.name, parent.name);
-                let remedy = format!(
-                    "add `{}` to `children` if its rows may go with those of `{}`; otherwise use mask or soft_delete",
-                    child.name, parent.name
-                );
-                faults.error(policy.table.line, problem, remedy);
-            }
-        }
-    }
-    for (child, line) in children {
-        if !is_known(child) || same(child, table) {
-            faults.error(*line, format!("`{}` is the policy's own table", child.name), "leave it out");
-        } else if parents(child, table, children).next().is_none() {
-            let problem = format!("no foreign key of `{}` points at a table of this policy", child.name);
-            faults.error(*line, problem, "leave it out: which of its rows go with the others is not known");
-        }
-    }
-}
-
-fn same(a: &Table, b: &Table) -> bool {
-    a.schema == b.schema && a.name == b.name
-}
-
-fn points_at(child: &Table, parent: &Table) -> bool {
-    child.foreign_keys.iter().any(|key| key.parent_schema == parent.schema && key.parent_table == parent.name)
-}
-
-/// The tables of the policy that a child points at, with its keys.
-fn parents<'t>(
-    child: &'t Table,
-    table: &'t Table,
-    children: &'t [(&'t Table, usize)],
-) -> impl Iterator<Item = (&'t Table, &'t ForeignKey)> {
-    let all = std::iter::once(table).chain(children.iter().map(|(child, _)| *child));
-    all.filter(|parent| !same(parent, child)).flat_map(|parent| {
-        child
-            .foreign_keys
-            .iter()
-            .filter(|key| key.parent_schema == parent.schema && key.parent_table == parent.name)
-            .map(move |key| (parent, key))
-    })
-}
-
-/// The plan that does the same to the rows of one person.
-fn plan(
-    policy: &Policy,
-    table: &Table,
-    children: &[(&Table, usize)],
-    faults: &mut Reader,
-) -> Option<PlanFile> {
-    let line = policy.line;
-    let at = |value: String| At { line, value };
-    let connection = &policy.connection.value;
-    let fits = |column: &&Column| {
-        !matches!(column.family, Family::Json | Family::Array | Family::Binary | Family::Boolean)
-    };
-    let Some(column) = table.columns.iter().find(fits) else {
-        let problem = format!("`{}` has no column of numbers, text or times", policy.table.value);
-        faults.error(policy.table.line, problem, "");
-        return None;
-    };
-    let name_of = |table: &Table| Reference { parts: vec![table.schema.clone(), table.name.clone()] };
-    let column_of = |table: &Table, column: &str| Reference {
-        parts: vec![connection.clone(), table.schema.clone(), table.name.clone(), column.to_owned()],
-    };
-    let entry = |table: &Table, line: usize, matches: Vec<At<Match>>, erase: Erase| Entry {
-        line,
-        connection: connection.clone(),
-        table: name_of(table),
-        name: None,
-        matches,
-        shared: true,
-        filter: None,
-        erase: At { line, value: erase },
-        export: At { line, value: Export::None },
-        portable: None,
-        about: About::default(),
-        rectify: Vec::new(),
-        rectify_call: None,
-        cascade: false,
-    };
-    let own = match &policy.action.value {
-        PolicyAction::Delete | PolicyAction::Archive => Erase::Delete,
-        PolicyAction::Mask(columns) => Erase::Mask { columns: columns.clone(), basis: None },
-        // Asks for the right to write the column; the value is another.
-        PolicyAction::SoftDelete(column) => {
-            let value = MaskStrategy::Sql { value: "NULL".to_owned(), done: "1 = 1".to_owned() };
-            let columns = vec![(at(column.clone()), At { line, value })];
-            Erase::Mask { columns, basis: None }
-        }
-    };
-    let mut entries = vec![entry(table, policy.table.line, Vec::new(), own)];
-    entries[0].shared = false;
-    for (child, line) in children {
-        let matches = parents(child, table, children).map(|(parent, key)| {
-            let pairs = key.columns.iter().zip(&key.parent_columns);
-            let columns = pairs.map(|(own, theirs)| {
-                (at(own.clone()), At { line: *line, value: MatchValue::Column(column_of(parent, theirs)) })
-            });
-            At { line: *line, value: Match::Columns(columns.collect()) }
-        });
-        entries.push(entry(child, *line, matches.collect(), Erase::Delete));
-    }
-    Some(PlanFile {
-        file: policy.file.clone(),
-        source: String::new(),
-        name: at(policy.name.clone()),
-        identities: vec![IdentityDef {
-            name: column.name.clone(),
-            column: At { line: policy.table.line, value: column_of(table, &column.name) },
-            ignore_case: false,
-        }],
-        scope: Vec::new(),
-        about: About::default(),
-        entries,
-        connections: vec![policy.connection.clone()],
-        manual: Vec::new(),
-        code: Vec::new(),
-    })
-}
-
 /// The plan's steps, told of the rows by their age instead of by a person.
 fn steps(policy: &Policy, plan: &CompiledPlan, age: &Age, action: &Action) -> Vec<Step> {
     let filter = policy.filter.as_ref().map(|filter| filter.value.clone());
@@ -395,100 +262,4 @@ fn version(policy: &Policy, plan: &CompiledPlan, age: &Age) -> String {
     };
     let text = serde_json::to_vec(&decides).unwrap_or_default();
     format!("sha256:{}", hex(digest(&SHA256, &text).as_ref()))
-}
-
-impl CompiledPolicy {
-    /// The tables of the policy.
-    pub fn tables(&self) -> impl Iterator<Item = &TableName> {
-        self.steps.iter().map(|step| &step.rows.table)
-    }
-
-    /// The steps in the order of execution, without the rows that are kept, and without those that kept rows point at.
-    #[must_use]
-    pub fn steps(&self, kept: &Kept) -> Vec<Step> {
-        self.steps
-            .iter()
-            .map(|step| Step { rows: self.without(step.rows.clone(), kept), ..step.clone() })
-            .collect()
-    }
-
-    fn without(&self, mut rows: Rows, kept: &Kept) -> Rows {
-        let except = self.kept(&rows.table, kept);
-        for alternative in &mut rows.any_of {
-            let Alternative::Match { links, .. } = alternative else { continue };
-            for link in links {
-                if let Source::Live(live) = &mut link.source {
-                    for parent in live {
-                        *parent = self.without(parent.clone(), kept);
-                    }
-                }
-            }
-        }
-        Rows { except, ..rows }
-    }
-
-    /// Of one table: what holds keep, and what must stay because something that is kept points at it.
-    fn kept(&self, table: &TableName, kept: &Kept) -> Vec<Rows> {
-        let mut all = kept.of(table).to_vec();
-        for child in self.steps.iter().filter(|child| child.rows.table != *table) {
-            let held = self.kept_below(child, table, kept);
-            all.extend(held);
-        }
-        all
-    }
-
-    fn kept_below(&self, child: &Step, parent: &TableName, kept: &Kept) -> Vec<Rows> {
-        let links = child.rows.any_of.iter().flat_map(Alternative::links);
-        let to_parent: Vec<(&Link, &Rows)> = links
-            .filter_map(|link| match &link.source {
-                Source::Live(live) => Some((link, live.iter().find(|rows| rows.table == *parent)?)),
-                _ => None,
-            })
-            .collect();
-        if to_parent.is_empty() {
-            return Vec::new();
-        }
-        let held = self.kept(&child.rows.table, kept);
-        if held.is_empty() {
-            return Vec::new();
-        }
-        let back = to_parent.into_iter().map(|(link, rows)| Rows {
-            any_of: vec![Alternative::Match {
-                links: vec![Link {
-                    columns: link.source_columns.clone(),
-                    source: Source::Live(held.clone()),
-                    source_columns: link.columns.clone(),
-                    ignore_case: vec![false; link.columns.len()],
-                }],
-                constants: Vec::new(),
-            }],
-            filter: None,
-            except: Vec::new(),
-            within: Vec::new(),
-            ..rows.clone()
-        });
-        back.collect()
-    }
-
-    /// Every row of the policy's own table.
-    #[must_use]
-    pub fn whole_table(&self) -> Option<Rows> {
-        let every = Alternative::Sql { pieces: vec![Piece::Text("1 = 1".to_owned())], links: Vec::new() };
-        let own = self.steps.last()?;
-        Some(Rows { any_of: vec![every], filter: None, ..own.rows.clone() })
-    }
-
-    /// Rows of the policy's own table that hold no time at all.
-    #[must_use]
-    pub fn unreadable(&self) -> Option<Rows> {
-        let own = self.steps.last()?;
-        let any_of = own.rows.any_of.iter().filter_map(|alternative| match alternative {
-            Alternative::Age(age) if age.time == TimeKind::Any => {
-                Some(Alternative::Age(Age { wanted: Wanted::Unreadable, ..age.clone() }))
-            }
-            _ => None,
-        });
-        let any_of: Vec<Alternative> = any_of.collect();
-        (!any_of.is_empty()).then(|| Rows { any_of, ..own.rows.clone() })
-    }
 }

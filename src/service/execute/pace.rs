@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::trouble::{Interrupt, backoff};
 use crate::{
-    connectors::{Batch, Connector, Cursor, ErrorKind, Limits, Tx, Work},
+    connectors::{Batch, Connector, ConnectorError, Cursor, ErrorKind, Limits, Taken, Tx, Work},
     domain::compiled::Step,
     service::Pacing,
 };
@@ -42,6 +42,31 @@ impl Pace {
         self.rows = rows.clamp(self.pacing.min_rows, self.pacing.max_rows);
     }
 
+    /// As [`batch`](Self::batch), with at most `most` rows that are handed over before they go.
+    pub async fn take(
+        &mut self,
+        connector: &Arc<dyn Connector>,
+        limits: Limits,
+        step: &Step,
+        work: &Work<'_>,
+        cursor: &mut Cursor,
+        most: u32,
+    ) -> Result<(Box<dyn Tx>, Taken), Interrupt> {
+        let mut repeats = 0;
+        loop {
+            let before = cursor.clone();
+            let fault = |error: &ConnectorError| Interrupt::at(error, &step.connection, Some(&step.name));
+            let mut tx = connector.begin(limits).await.map_err(|error| fault(&error))?;
+            let error = match tx.take(work, cursor, self.rows.min(most)).await {
+                Ok(taken) => return Ok((tx, taken)),
+                Err(error) => error,
+            };
+            drop(tx);
+            *cursor = before;
+            self.again(&error, &mut repeats).await.map_err(|()| fault(&error))?;
+        }
+    }
+
     /// Runs one batch up to its commit. Deadlocks repeat it; a statement that takes too long halves it.
     pub async fn batch(
         &mut self,
@@ -54,22 +79,31 @@ impl Pace {
         let mut repeats = 0;
         loop {
             let before = cursor.clone();
-            let error = match connector.begin(limits).await {
-                Ok(mut tx) => match tx.batch(work, cursor, self.rows).await {
-                    Ok(batch) => return Ok((tx, batch)),
-                    Err(error) => error,
-                },
-                Err(error) => return Err(Interrupt::at(&error, &step.connection, Some(&step.name))),
+            let fault = |error: &ConnectorError| Interrupt::at(error, &step.connection, Some(&step.name));
+            let mut tx = connector.begin(limits).await.map_err(|error| fault(&error))?;
+            let error = match tx.batch(work, cursor, self.rows).await {
+                Ok(batch) => return Ok((tx, batch)),
+                Err(error) => error,
             };
+            drop(tx);
             *cursor = before;
-            match error.kind {
-                ErrorKind::Conflict if repeats < REPEATS => {
-                    step_aside(repeats).await;
-                    repeats += 1;
-                }
-                ErrorKind::StatementTimeout if !self.is_at_minimum() => self.scale(0.5),
-                _ => return Err(Interrupt::at(&error, &step.connection, Some(&step.name))),
+            self.again(&error, &mut repeats).await.map_err(|()| fault(&error))?;
+        }
+    }
+
+    /// Whether a batch is tried again, after making room for whoever was in its way.
+    async fn again(&mut self, error: &ConnectorError, repeats: &mut i32) -> Result<(), ()> {
+        match error.kind {
+            ErrorKind::Conflict if *repeats < REPEATS => {
+                step_aside(*repeats).await;
+                *repeats += 1;
+                Ok(())
             }
+            ErrorKind::StatementTimeout if !self.is_at_minimum() => {
+                self.scale(0.5);
+                Ok(())
+            }
+            _ => Err(()),
         }
     }
 

@@ -5,9 +5,13 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{Counted, Held, fitted, interrupt, is_archive};
+use super::{
+    Counted, Held,
+    archive::{self, Archived},
+    fitted, interrupt, is_archive,
+};
 use crate::{
-    connectors::{Cursor, Work},
+    connectors::{Cursor, Taken, Work},
     domain::{
         audit::EventName,
         compiled::Step,
@@ -175,10 +179,21 @@ async fn walk(keeper: &mut Keeper, going: &mut Going<'_>, position: usize) -> Re
             let work = Work { rows: &step.rows, action: &step.action, alternative, keys, root: None };
             begin(keeper, position).await?;
             let begun = Instant::now();
-            let (tx, batch) = pace.batch(connector, limits, step, &work, &mut cursor).await?;
+            let (tx, batch, archived) = match is_archive(going.policy) {
+                true => {
+                    let most = archive::MOST_ROWS;
+                    let (tx, taken) = pace.take(connector, limits, step, &work, &mut cursor, most).await?;
+                    let archived = put_away(keeper, &step.name, &taken).await?;
+                    (tx, taken.batch, archived)
+                }
+                false => {
+                    let (tx, batch) = pace.batch(connector, limits, step, &work, &mut cursor).await?;
+                    (tx, batch, None)
+                }
+            };
             keeper.before_commit()?;
             tx.commit().await.map_err(|error| Interrupt::at(&error, &step.connection, Some(&step.name)))?;
-            book(keeper, position, batch.affected).await?;
+            book(keeper, position, batch.affected, archived).await?;
             service.metrics.batches.inc();
             service.metrics.rows_affected.inc_by(batch.affected);
             let rest = pace.took(begun.elapsed());
@@ -189,6 +204,20 @@ async fn walk(keeper: &mut Keeper, going: &mut Going<'_>, position: usize) -> Re
         }
     }
     Ok(())
+}
+
+/// Writes rows to the object store before they go.
+async fn put_away(keeper: &Keeper, table: &str, taken: &Taken) -> Result<Option<Archived>, Interrupt> {
+    if taken.rows.is_empty() {
+        return Ok(None);
+    }
+    let service = &keeper.service;
+    let Some(archives) = &service.upkeep.archives else {
+        let detail = "the configuration names no retention.archive";
+        return Err(Interrupt::trouble(RunCode::PolicyChanged, detail, None, None));
+    };
+    let folder = format!("{}/{}", keeper.run.task.to_string().replace(':', "/"), keeper.run.id);
+    archive::write(archives, &folder, table, service.clock.new_id(), taken).await.map(Some)
 }
 
 /// That a batch may be committed from here on is known before one is.
@@ -208,7 +237,12 @@ async fn begin(keeper: &mut Keeper, position: usize) -> Result<(), Interrupt> {
         .await
 }
 
-async fn book(keeper: &mut Keeper, position: usize, affected: u64) -> Result<(), Interrupt> {
+async fn book(
+    keeper: &mut Keeper,
+    position: usize,
+    affected: u64,
+    archived: Option<Archived>,
+) -> Result<(), Interrupt> {
     if affected == 0 {
         return Ok(());
     }
@@ -218,7 +252,13 @@ async fn book(keeper: &mut Keeper, position: usize, affected: u64) -> Result<(),
             if let Some(step) = run.steps.get_mut(position) {
                 step.book(affected);
             }
-            vec![run.step_event(position, EventName::StepBatch, actor, json!({ "affected": affected }))]
+            let mut event =
+                run.step_event(position, EventName::StepBatch, actor, json!({ "affected": affected }));
+            if let (Some(archived), Some(details)) = (archived, event.details.as_object_mut()) {
+                details.insert("object".to_owned(), json!(archived.object));
+                details.insert("sha256".to_owned(), json!(archived.sha256));
+            }
+            vec![event]
         })
         .await
 }
@@ -230,7 +270,6 @@ async fn finish(keeper: &mut Keeper, going: &Going<'_>, left: &Counted) -> Resul
     let stays = withheld.iter().any(|rows| *rows > 0) || left.unreadable > 0;
     let outcome = if stays { Outcome::DoneWithExceptions } else { Outcome::Done };
     let unreadable = left.unreadable;
-    let archive = is_archive(going.policy);
     keeper
         .record(move |run, actor, now: DateTime<Utc>| {
             let mut events = Vec::new();
@@ -241,10 +280,8 @@ async fn finish(keeper: &mut Keeper, going: &Going<'_>, left: &Counted) -> Resul
                     events.push(run.step_event(position, EventName::StepVerified, actor, counts));
                 }
             }
-            if unreadable > 0 || archive {
-                if let Some(report) = run.report.as_object_mut() {
-                    report.insert("unreadable".to_owned(), json!(unreadable));
-                }
+            if let Some(report) = run.report.as_object_mut() {
+                report.insert("unreadable".to_owned(), json!(unreadable));
             }
             events.push(run.complete(outcome, actor, now));
             events

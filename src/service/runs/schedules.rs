@@ -92,7 +92,9 @@ async fn fire_one(
     };
     let mut firing = tx.lock_firing(&new).await?;
     // Another timing counts from now on; what the old one missed is its own.
-    let due = firing.next_at.filter(|due| firing.timing == timing && *due <= now);
+    let is_due = firing.timing == timing && firing.next_at.is_some_and(|due| due <= now);
+    // Of several that were missed the last one: it is made up for once.
+    let due = schedule.timing.last_until(now).filter(|_| is_due);
     let mut begun = None;
     if let Some(due) = due
         && let Some(mut run) = scheduled(service, schedule, due, now)

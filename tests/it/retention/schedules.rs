@@ -64,7 +64,7 @@ async fn each_moment_is_fired_once_by_whoever_sees_it() {
         assert_eq!(fire(&harnesses[3], "2026-01-05T08:00:01Z").await, []);
         let firing = harnesses[0].service.store.firings().await.unwrap().remove(0);
         assert_eq!(firing.next_at, Some(at("2026-01-06T03:00:00Z")));
-        assert_eq!((firing.fired_at, firing.run_id), (Some(at("2026-01-03T03:00:00Z")), Some(late[0].id)));
+        assert_eq!((firing.fired_at, firing.run_id), (Some(at("2026-01-05T03:00:00Z")), Some(late[0].id)));
         let read = schedules::list(&harnesses[0].service).await.unwrap();
         assert_eq!(read[0].last_run.as_ref().unwrap().id, late[0].id);
         // The run before is not over.
@@ -89,7 +89,7 @@ async fn a_clock_that_is_set_neither_repeats_nor_loses_a_night() {
         // An hour back, and over the moment again.
         "2026-01-02T02:00:00Z",
         "2026-01-02T03:00:00Z",
-        // Back to the evening, and right again.
+        // Back by hours, and right again.
         "2026-01-01T20:00:00Z",
         "2026-01-02T05:00:00Z",
         "2026-01-03T03:00:00Z",

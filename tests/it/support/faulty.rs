@@ -14,7 +14,7 @@ use futures::{StreamExt, stream};
 use rightful::{
     connectors::{
         Batch, Connector, ConnectorError, Count, Cursor, ErrorKind, Extract, Fixture, FixtureError,
-        KeyStream, Keys, Limits, RecordedRow, RecordedStream, Resolution, Trusted, Tx, Work,
+        KeyStream, Keys, Limits, RecordedRow, RecordedStream, Resolution, Taken, Trusted, Tx, Work,
     },
     domain::{
         compiled::{ExportColumns, KeySet, Root, TableName},
@@ -160,6 +160,15 @@ impl Tx for FaultyTx {
 
     async fn batches(&mut self, works: &[Work<'_>]) -> Result<Vec<Batch>, ConnectorError> {
         self.inner.batches(works).await
+    }
+
+    async fn take(
+        &mut self,
+        work: &Work<'_>,
+        cursor: &mut Cursor,
+        limit: u32,
+    ) -> Result<Taken, ConnectorError> {
+        self.inner.take(work, cursor, limit).await
     }
 
     async fn trial(&mut self, work: &Work<'_>) -> Result<(), ConnectorError> {
