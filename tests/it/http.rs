@@ -13,6 +13,7 @@ mod protocol;
 mod reading;
 mod rectifying;
 mod rights;
+mod runs;
 mod submitting;
 mod tokens;
 mod webhooks;

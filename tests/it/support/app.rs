@@ -57,6 +57,8 @@ WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700)
   INSERT INTO users SELECT i, 'user' || i || '@example.com' FROM n;
 INSERT INTO orders (user_id) SELECT id FROM users;
 INSERT INTO comments (email) SELECT email FROM users;
+CREATE TABLE logins (id INTEGER PRIMARY KEY, at TEXT NOT NULL);
+INSERT INTO logins VALUES (1, '2001-01-01'), (2, '2199-01-01');
 ";
 
 /// What differs from one test to the next.
@@ -65,6 +67,7 @@ pub struct Setup {
     pub approval: Vec<Kind>,
     pub webhooks: Webhooks,
     pub backups: Backups,
+    pub upkeep: Upkeep,
     /// Of packages.
     pub expires_after: Duration,
 }
@@ -77,6 +80,7 @@ impl Default for Setup {
             approval: Vec::new(),
             webhooks: Webhooks { endpoints: BTreeMap::new(), client },
             backups: Backups::default(),
+            upkeep: Upkeep::default(),
             expires_after: Duration::from_secs(600),
         }
     }
@@ -102,7 +106,7 @@ impl TestApp {
     }
 
     pub async fn with(mut store: TestStore, setup: Setup) -> Self {
-        let Setup { keys, approval, webhooks, backups, expires_after } = setup;
+        let Setup { keys, approval, webhooks, backups, upkeep, expires_after } = setup;
         let names = webhooks.endpoints.keys().cloned();
         store.store = store.store.clone().announcing_to(names);
         let folder = tempfile::tempdir().unwrap();
@@ -131,7 +135,7 @@ impl TestApp {
             backups,
             code: CodeSteps::default(),
             runs_wake: Arc::new(Notify::new()),
-            upkeep: Upkeep::default(),
+            upkeep,
         });
         load(&service, &plans).await;
         let running = serve(Arc::clone(&service), options(keys)).await.unwrap();
