@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 
 mod backups;
+mod schedules;
 
 const GOOD: &str = r#"listen: 127.0.0.1:8080
 store: sqlite:rightful.db

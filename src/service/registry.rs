@@ -143,6 +143,15 @@ impl Registry {
         Ok(plans)
     }
 
+    /// Every plan that was ever registered, in its last version: processes that only carry out offer none themselves.
+    pub(super) async fn known(&self, service: &Service) -> Result<Vec<Arc<CompiledPlan>>, Interrupt> {
+        let mut plans = Vec::new();
+        for (name, version) in service.store.plans_registered().await? {
+            plans.push(self.pinned(service, &name, &version).await?);
+        }
+        Ok(plans)
+    }
+
     /// The plan of that name as it was registered last, also when its file is gone.
     pub(super) async fn last(
         &self,

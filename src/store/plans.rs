@@ -43,6 +43,15 @@ fn version((name, version, registered_at, source, compiled): VersionRow) -> Plan
 }
 
 impl Store {
+    /// Name and current version of every plan that was ever registered.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn plans_registered(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let all = plans::table.order(plans::name).select((plans::name, plans::version));
+        Ok(read!(self, |c| all.load(c).await))
+    }
+
     /// The current version of a plan.
     ///
     /// # Errors

@@ -97,7 +97,8 @@ async fn keep(
         Interrupt::trouble(RunCode::Internal, detail, None, None)
     })?;
     let plans: Vec<Arc<CompiledPlan>> = match hold.scope {
-        Scope::AllPlans => service.plans.at_work(service).await?,
+        // Also those whose files are gone: what they call a person's rows is kept rather than lost.
+        Scope::AllPlans => service.plans.known(service).await?,
         Scope::Plan | Scope::Table => vec![own.clone()],
     };
     let is_touched = |plan: &CompiledPlan| selections(plan, hold, connection, tables).next().is_some();

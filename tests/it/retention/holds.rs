@@ -130,3 +130,19 @@ async fn a_held_person_who_cannot_be_looked_for_stops_the_policy() {
         assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
     }
 }
+
+/// A process that only carries out offers no plan; the holds are told by those that others registered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_without_plans_heeds_holds_too() {
+    let store = sqlite_store().await;
+    for target in targets() {
+        shop(&target);
+        let offering = harness(&store, &target, policies(DELETE));
+        offering.register(PLAN).await.unwrap();
+        hold(&offering, Scope::AllPlans, None).await;
+        let carrying_out = harness(&store, &target, policies(DELETE));
+        let run = carry_out(&carrying_out, "old_orders").await;
+        assert_eq!(run.state.outcome(), Some(Outcome::DoneWithExceptions), "{:?}: {run:?}", target.dialect);
+        assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
+    }
+}
