@@ -88,6 +88,22 @@ pub struct Correctable {
 }
 
 impl Correctable {
+    /// A column by itself, of which no plan says anything.
+    #[must_use]
+    pub fn of(column: &Column) -> Self {
+        Self {
+            column: key_column(column),
+            base_type: column.base_type.clone(),
+            max_length: column.max_length,
+            listed: false,
+            fixed: None,
+            copies: Vec::new(),
+            unique: Vec::new(),
+            foreign_keys: Vec::new(),
+            value: None,
+        }
+    }
+
     /// The type that decides what a value may be.
     #[must_use]
     pub fn base_type(&self) -> &str {
@@ -173,17 +189,7 @@ impl Rectification {
     /// Sets one column of a table.
     #[must_use]
     pub fn of_one(table: &Table, column: &Column, value: NewValue) -> Self {
-        let correctable = Correctable {
-            column: key_column(column),
-            base_type: column.base_type.clone(),
-            max_length: column.max_length,
-            listed: false,
-            fixed: None,
-            copies: Vec::new(),
-            unique: Vec::new(),
-            foreign_keys: Vec::new(),
-            value: Some(value),
-        };
+        let correctable = Correctable { value: Some(value), ..Correctable::of(column) };
         Self { system: System::of(table), columns: vec![correctable], cascade: false }
     }
 

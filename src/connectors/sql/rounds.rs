@@ -20,7 +20,7 @@ use crate::{
 /// earlier ones have removed, so there should be few.
 const ROUND: usize = 250_000;
 /// Where they come row by row, each with memory of its own.
-const ROUND_OF_ROWS: usize = 100_000;
+const ROUND_OF_ROWS: usize = 25_000;
 
 /// Works on a chunk of the collected addresses, after collecting the next round where none is left.
 pub(super) async fn collected(

@@ -238,7 +238,12 @@ fn names(alternative: &Alternative, column: &KeyColumn) -> bool {
 
 /// The key by whose ranges the alternative is walked, where an index makes that linear.
 pub(super) fn range_key(context: Context<'_>, work: &Work<'_>) -> Option<Vec<KeyColumn>> {
-    let Alternative::Match { links, .. } = work.rows.any_of.get(work.alternative)? else { return None };
+    let links = match work.rows.any_of.get(work.alternative)? {
+        Alternative::Match { links, .. } => links.as_slice(),
+        // No index leads from a time to the key, and there is none to lose: one pass over the table in its own order.
+        Alternative::Age(_) if context.dialect != Dialect::Postgres => &[],
+        Alternative::Age(_) | Alternative::Sql { .. } => return None,
+    };
     let by_values = links.iter().all(|link| matches!(link.source, Source::Root(_)));
     if !by_values {
         return None;

@@ -144,15 +144,12 @@ fn step(builder: &mut Builder<'_, '_>, id: EntryId) -> Option<Step> {
 
 fn correctable(model: &Model<'_>, entry: &Resolved<'_>, column: &Column) -> Correctable {
     Correctable {
-        column: key_column(column),
-        base_type: column.base_type.clone(),
-        max_length: column.max_length,
         listed: is_listed(entry, column),
         fixed: fixed(model, entry, column),
         copies: copies(model, entry.table, column),
         unique: unique(model, entry, column),
         foreign_keys: foreign_keys(model, entry.table, column),
-        value: None,
+        ..Correctable::of(column)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     types::{arguments, characters, labels, word},
 };
 use crate::domain::{
-    compile::{canonical_text, key_column},
+    compile::canonical_text,
     number::is_same_number,
     schema::{Column, Family},
 };
@@ -23,18 +23,7 @@ pub(in crate::domain) fn column_value(
     column: &Column,
     system: System,
 ) -> Result<NewValue, String> {
-    let target = Correctable {
-        column: key_column(column),
-        base_type: column.base_type.clone(),
-        max_length: column.max_length,
-        listed: false,
-        fixed: None,
-        copies: Vec::new(),
-        unique: Vec::new(),
-        foreign_keys: Vec::new(),
-        value: None,
-    };
-    new_value(given, &target, system)
+    new_value(given, &Correctable::of(column), system)
 }
 
 /// The value in the form in which it is written.
