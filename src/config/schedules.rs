@@ -23,7 +23,7 @@ impl Sections<'_> {
     /// `own`: those that policies and backups carry themselves.
     pub(super) fn schedules(&mut self, root: &Fields<'_>, own: Vec<(Task, Timing)>) -> Vec<Schedule> {
         if let Some(text) = (self.sources.variable)(VARIABLE).filter(|text| !text.trim().is_empty()) {
-            return self.from_environment(&text);
+            return self.schedules_of_environment(&text);
         }
         let mut all: Vec<Schedule> =
             own.into_iter().map(|(task, timing)| Schedule { name: task.to_string(), timing, task }).collect();
@@ -101,7 +101,7 @@ impl Sections<'_> {
         })
     }
 
-    fn from_environment(&mut self, text: &str) -> Vec<Schedule> {
+    fn schedules_of_environment(&mut self, text: &str) -> Vec<Schedule> {
         let example =
             "such as [{\"name\": \"nightly\", \"cron\": \"0 3 * * *\", \"handler\": \"retention:visits\"}]";
         let items = match serde_json::from_str::<Value>(text) {
