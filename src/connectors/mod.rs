@@ -168,6 +168,11 @@ impl From<ConnectorError> for FixtureError {
 
 #[async_trait]
 pub trait Connector: Send + Sync {
+    /// The database behind it, whoever signs in: the same for two connections to one database.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// The live schema.
     async fn catalog(&self) -> Result<Catalog, ConnectorError>;
 

@@ -96,6 +96,9 @@ pub struct HoldConfidential {
     /// when an identity is another one by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<BTreeMap<String, Option<Key>>>,
+    /// The version of its plan by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_version: Option<String>,
 }
 
 /// Why a hold cannot be ended.

@@ -1,11 +1,14 @@
 //! When something is done by itself: cron expressions in a time zone, or intervals. Both are grids in time, so that every
 //! process knows the same moments without asking another.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use croner::Cron;
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds, Year},
+};
 
 use super::run::Task;
 
@@ -44,7 +47,8 @@ impl Timing {
     /// When it is no cron expression.
     pub fn cron(text: &str, zone: Tz) -> Result<Self, (String, String)> {
         let remedy = "five fields: minute, hour, day, month, weekday, such as 0 3 * * *";
-        let cron = Cron::from_str(text).map_err(|error| (format!("`{text}`: {error}"), remedy.to_owned()))?;
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let cron = parser.parse(text).map_err(|error| (format!("`{text}`: {error}"), remedy.to_owned()))?;
         Ok(Self::Cron { text: text.to_owned(), cron: Box::new(cron), zone })
     }
 
@@ -162,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_is_no_timing_is_refused_with_a_remedy() {
-        for text in ["", "soon", "0h", "6", "61 * * * *", "* * * *", "1.5h", "-1h"] {
+        for text in ["", "soon", "0h", "6", "61 * * * *", "* * * *", "* * * * * *", "1.5h", "-1h"] {
             let (problem, remedy) = Timing::parse(text, Tz::UTC).unwrap_err();
             assert!(!problem.is_empty() && !remedy.is_empty(), "{text}");
         }

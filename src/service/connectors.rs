@@ -26,6 +26,13 @@ impl Connectors {
         self.databases.get(name)
     }
 
+    /// True where two connections lead to the same database, as far as their addresses tell.
+    #[must_use]
+    pub fn are_one_place(&self, one: &str, other: &str) -> bool {
+        let place = |name: &str| self.databases.get(name).and_then(|database| database.place());
+        one == other || place(one).is_some_and(|one| place(other) == Some(one))
+    }
+
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Arc<HttpService>> {
         self.services.get(name)

@@ -19,9 +19,9 @@ use crate::{
     domain::{
         audit::ChainHead,
         compile::subject::{SubjectCode, SubjectError, SubjectFault, check_subject, refs_of_any_plan},
-        compiled::CompiledPlan,
+        compiled::{CompiledPlan, KeyColumn},
         hold::{Ground, Hold, HoldConfidential, Scope, table_of},
-        key::Key,
+        key::{Key, Tuple},
         request::{Request, Subject},
     },
     store::{StoreError, Tx, WholeHold},
@@ -66,6 +66,10 @@ pub struct Placed {
 pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> Result<Placed, ServiceError> {
     let plan = registered(service, &placement.plan)?.compiled;
     let Known { refs, found: subject_found, row } = known(service, &plan, &placement.subject).await?;
+    let row = match row {
+        Some(row) => Some(as_others_know(service, &plan, row).await),
+        None => None,
+    };
     let now = service.clock.now();
     if placement.expires_at.is_some_and(|at| at <= now) {
         return Err(ServiceError::ExpiresInPast);
@@ -87,7 +91,12 @@ pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> 
         ended: None,
         head: ChainHead::default(),
     };
-    let confidential = HoldConfidential { subject: placement.subject, reason: placement.reason, row };
+    let confidential = HoldConfidential {
+        subject: placement.subject,
+        reason: placement.reason,
+        row,
+        plan_version: Some(plan.version.clone()),
+    };
     let secrets = seal(service, &confidential)?;
     let event = hold.placed(subject_ref(&refs), subject_found);
     let mut tx = service.store.begin().await?;
@@ -128,7 +137,7 @@ pub(super) async fn known(
                 }
             }
             let names = plan.root.columns.iter().map(|column| column.name.clone());
-            row = Some(names.zip(tuple).collect());
+            row = Some(names.zip(tuple).collect::<BTreeMap<_, _>>());
             Some(true)
         }
         Ok(Ok(Resolution::NoKey)) => Some(true),
@@ -148,6 +157,31 @@ pub(super) async fn known(
     };
     refs.sort_unstable();
     Ok(Known { refs, found, row })
+}
+
+/// The row with what other plans over the same table read of it: once it is gone nobody can ask for that any more.
+async fn as_others_know(
+    service: &Service,
+    plan: &CompiledPlan,
+    mut row: BTreeMap<String, Option<Key>>,
+) -> BTreeMap<String, Option<Key>> {
+    for name in service.plans.names() {
+        let Ok(other) = registered(service, &name) else { continue };
+        let root = &other.compiled.root;
+        if root.connection != plan.root.connection || root.table != plan.root.table {
+            continue;
+        }
+        let known = |column: &KeyColumn| row.get(&column.name).cloned().flatten();
+        let tuple: Tuple = root.columns.iter().map(known).collect();
+        let Some(connector) = service.connectors.get(&root.connection) else { continue };
+        let reread = tokio::time::timeout(RESOLUTION, connector.reread(root, &tuple)).await;
+        if let Ok(Ok(Resolution::Found { tuple, .. })) = reread {
+            for (column, value) in root.columns.iter().zip(tuple) {
+                row.entry(column.name.clone()).or_insert(value);
+            }
+        }
+    }
+    row
 }
 
 fn other_case() -> SubjectFault {

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::support::{
     harness::Harness,
     stores::{TestStore, sqlite_store, stores},
-    targets::{Dialect, Target, targets},
+    targets::{Dialect, Target, target, targets},
 };
 
 /// The section `retention` of a configuration.
@@ -72,14 +72,20 @@ pub fn ids(target: &Target, table: &str) -> String {
 
 /// Orders 1 to 3 are old, 4 and 5 are not; each has an item of ten times its number.
 pub fn shop(target: &Target) {
+    target.execute(
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL UNIQUE);
+         INSERT INTO users VALUES (1, 'jane@example.com'), (2, 'joe@example.com');",
+    );
+    orders(target);
+}
+
+pub fn orders(target: &Target) {
     let time = if target.dialect == Dialect::MySql { "DATETIME" } else { "TIMESTAMP" };
     target.execute(&format!(
-        "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL UNIQUE);
-         CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, placed {time}, gone {time}, \
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, placed {time}, gone {time}, \
             note VARCHAR(50));
          CREATE TABLE items (id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL REFERENCES orders (id), \
             label VARCHAR(50), FOREIGN KEY (order_id) REFERENCES orders (id));
-         INSERT INTO users VALUES (1, 'jane@example.com'), (2, 'joe@example.com');
          INSERT INTO orders VALUES (1, 1, '2001-01-01 00:00:00', NULL, 'a'), (2, 2, '2001-01-01 00:00:00', NULL, 'b'), \
             (3, 1, '2002-02-02 10:00:00', NULL, NULL), (4, 1, '2199-01-01 00:00:00', NULL, 'd'), (5, 2, NULL, NULL, 'e');
          INSERT INTO items VALUES (10, 1, 'x'), (20, 2, 'x'), (30, 3, 'x'), (40, 4, 'x'), (50, 5, 'x');"
@@ -229,6 +235,24 @@ async fn what_tells_no_time_stays_and_is_counted() {
     assert_eq!(run.state.outcome(), Some(Outcome::DoneWithExceptions), "{run:?}");
     assert_eq!(ids(&target, "logs"), "4 5 6 7 8 9 10 11 12 14");
     assert_eq!(run.report["unreadable"], 7, "{run:?}");
+}
+
+/// `0000-00-00` is no day, whatever a comparison says.
+#[tokio::test(flavor = "multi_thread")]
+async fn zero_dates_are_not_old() {
+    let store = sqlite_store().await;
+    let Some(target) = target(Dialect::MySql) else { return };
+    target.execute(
+        "CREATE TABLE logs (id INTEGER PRIMARY KEY, at DATE);
+         SET SESSION sql_mode = '';
+         INSERT INTO logs VALUES (1, '2001-01-01'), (2, '0000-00-00'), (3, '2001-00-00'), (4, NULL), (5, '2199-01-01');",
+    );
+    let policy = "    logs: { connection: shop, table: logs, timestamp: at, older_than: 30d, nulls: keep, action: delete, basis: none }\n";
+    let harness = harness(&store, &target, policies(policy));
+    let run = carry_out(&harness, "logs").await;
+    assert_eq!(run.state.outcome(), Some(Outcome::DoneWithExceptions), "{run:?}");
+    assert_eq!(ids(&target, "logs"), "2 3 4 5");
+    assert_eq!(run.report["unreadable"], 2, "{run:?}");
 }
 
 /// One of two workers has the run, and a run of the same policy is not begun beside it.

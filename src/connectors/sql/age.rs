@@ -17,13 +17,12 @@ pub(super) fn condition(context: Context<'_>, table: &TableName, age: &Age) -> F
     let dialect = context.dialect;
     let column = dialect.column(table, &age.column.name);
     if age.wanted == Wanted::Unreadable {
-        return match dialect {
-            Dialect::Sqlite => {
-                Fragment::text(&format!("({column} IS NOT NULL AND {} IS NULL)", days(&column)))
-            }
-            // Their types hold nothing else.
-            Dialect::Postgres | Dialect::MySql => Fragment::text("1 = 0"),
-        };
+        return Fragment::text(&match dialect {
+            Dialect::Sqlite => format!("({column} IS NOT NULL AND {} IS NULL)", days(&column)),
+            Dialect::MySql => format!("({column} IS NOT NULL AND NOT {})", is_date(&column)),
+            // Its types hold nothing else.
+            Dialect::Postgres => "1 = 0".to_owned(),
+        });
     }
     let older = match dialect {
         Dialect::Sqlite => bound(age).within(&format!("{} < julianday(", days(&column)), ")"),
@@ -31,7 +30,8 @@ pub(super) fn condition(context: Context<'_>, table: &TableName, age: &Age) -> F
             bound(age).within(&format!("{column} < "), &format!("::text::{}", postgres(age.time)))
         }
         Dialect::MySql => {
-            bound(age).within(&format!("{column} < CAST("), &format!(" AS {})", mysql(age.time)))
+            let before = format!("({} AND {column} < CAST(", is_date(&column));
+            bound(age).within(&before, &format!(" AS {}))", mysql(age.time)))
         }
     };
     let nulls = match age.nulls_are_old {
@@ -50,6 +50,11 @@ fn bound(age: &Age) -> Fragment {
         TimeKind::Instant | TimeKind::Local | TimeKind::Any => "%Y-%m-%d %H:%M:%S%.6f",
     };
     Fragment::bound(Bind::Text(Some(age.before.format(form).to_string())))
+}
+
+/// `0000-00-00` and `2001-00-00` tell no day.
+fn is_date(column: &str) -> String {
+    format!("(MONTH({column}) > 0 AND DAYOFMONTH({column}) > 0)")
 }
 
 /// The time of a row as a Julian day, in UTC; NULL where it is none.

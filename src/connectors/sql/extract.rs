@@ -237,8 +237,12 @@ impl Reader {
             ("r", _) => double(rest.parse().map_err(|_| unreadable())?),
             ("x", _) => Value::Bytes(unhex(rest)?),
             ("t", family) => {
-                let text = String::from_utf8_lossy(&unhex(rest)?).into_owned();
-                if family == Family::Json { Value::json(text) } else { Value::Text(text) }
+                match String::from_utf8(unhex(rest)?) {
+                    Ok(text) if family == Family::Json => Value::json(text),
+                    Ok(text) => Value::Text(text),
+                    // Not one byte of it is lost.
+                    Err(bytes) => Value::Bytes(bytes.into_bytes()),
+                }
             }
             _ => return Err(unreadable()),
         })

@@ -72,6 +72,7 @@ const EXTRACTING: Limits =
 /// A SQL database that holds personal data.
 pub struct SqlConnector {
     sessions: Sessions,
+    place: Option<String>,
     /// Collations and indexes, as of the schema that the fingerprint tells.
     facts: RwLock<Option<(String, Arc<Facts>)>>,
 }
@@ -82,7 +83,7 @@ impl SqlConnector {
     /// # Errors
     /// What is wrong with the URL and what to do, without its password.
     pub fn new(url: &str, sessions: usize) -> Result<Self, String> {
-        Ok(Self { sessions: Sessions::new(url, sessions)?, facts: RwLock::new(None) })
+        Ok(Self { sessions: Sessions::new(url, sessions)?, place: place(url), facts: RwLock::new(None) })
     }
 
     fn dialect(&self) -> Dialect {
@@ -123,6 +124,10 @@ impl SqlConnector {
 
 #[async_trait]
 impl Connector for SqlConnector {
+    fn place(&self) -> Option<String> {
+        self.place.clone()
+    }
+
     async fn catalog(&self) -> Result<Catalog, ConnectorError> {
         let mut session = self.sessions.get(READING).await?;
         catalog::read(&mut session).await
@@ -284,4 +289,22 @@ fn numbered(dialect: Dialect, sql: &str) -> String {
         text.push_str(part);
     }
     text
+}
+
+/// Host, port and database of a URL, or its file.
+fn place(url: &str) -> Option<String> {
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        let path = path.trim_start_matches("//");
+        let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+        return Some(format!("sqlite:{}", whole.display()));
+    }
+    let url = url::Url::parse(url).ok()?;
+    let (kind, port) = match url.scheme() {
+        "postgres" | "postgresql" => ("postgres", 5_432),
+        "mysql" | "mariadb" => ("mysql", 3_306),
+        _ => return None,
+    };
+    let host = url.host_str().filter(|host| *host != "localhost").unwrap_or("127.0.0.1").to_lowercase();
+    let port = url.port().unwrap_or(port);
+    Some(format!("{kind}://{host}:{port}{}", url.path().trim_end_matches('/')))
 }

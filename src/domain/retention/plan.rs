@@ -4,7 +4,7 @@ use super::{Policy, PolicyAction, compile::shown};
 use crate::domain::{
     document::{At, Reader},
     plan::{About, Entry, Erase, Export, IdentityDef, MaskStrategy, Match, MatchValue, PlanFile, Reference},
-    schema::{Catalog, Column, Family, ForeignKey, Table},
+    schema::{Catalog, Column, Family, ForeignKey, Table, TableKind},
 };
 
 /// Rows that a foreign key protects go first, where the policy says that they may.
@@ -37,6 +37,45 @@ pub(super) fn require_children(
                 );
                 faults.error(policy.table.line, problem, remedy);
             }
+        }
+    }
+    let below = |table: &Table| table.kind == TableKind::Partitioned;
+    if below(table) || children.iter().any(|(child, _)| below(child)) {
+        // The catalog does not tell whose partition or heir it is.
+        let keys =
+            catalog.tables.iter().flat_map(|child| child.foreign_keys.iter().map(move |key| (child, key)));
+        for (child, key) in keys {
+            let parent = catalog.table(Some(&key.parent_schema), &key.parent_table);
+            if parent.is_some_and(|parent| parent.kind == TableKind::Partition) {
+                let problem = format!(
+                    "a foreign key of `{}` points at `{}`, a partition or an heir: its rows would go or stand in the way \
+                     unseen",
+                    child.name, key.parent_table
+                );
+                faults.error(
+                    policy.table.line,
+                    problem,
+                    "use mask or soft_delete, or point it at the parent",
+                );
+            }
+        }
+    }
+    if policy.action.value == PolicyAction::Archive && below(table) {
+        let problem =
+            format!("`{}` has partitions or heirs, which may have columns of their own", policy.table.value);
+        faults.error(
+            policy.table.line,
+            problem,
+            "archive each of them by a policy of its own, or use delete",
+        );
+    }
+    if let Some(filter) = &policy.filter {
+        let words: Vec<String> =
+            filter.value.split(|c: char| !(c.is_alphanumeric() || c == '_')).map(str::to_lowercase).collect();
+        for (child, _) in children.iter().filter(|(child, _)| words.contains(&child.name.to_lowercase())) {
+            let problem =
+                format!("`where` reads `{}`, whose rows go first: it would be another one then", child.name);
+            faults.error(filter.line, problem, "write a condition over the policy's own table alone");
         }
     }
     for (child, line) in children {

@@ -1,9 +1,7 @@
 //! The steps of a policy, without what legal holds keep.
 
 use super::{CompiledPolicy, Kept};
-use crate::domain::compiled::{
-    Age, Alternative, Link, Piece, Rows, Source, Step, TableName, TimeKind, Wanted,
-};
+use crate::domain::compiled::{Age, Alternative, Link, Piece, Rows, Source, Step, TableName, Wanted};
 
 impl CompiledPolicy {
     /// The tables of the policy.
@@ -91,7 +89,7 @@ impl CompiledPolicy {
     pub fn unreadable(&self) -> Option<Rows> {
         let own = self.steps.last()?;
         let any_of = own.rows.any_of.iter().filter_map(|alternative| match alternative {
-            Alternative::Age(age) if age.time == TimeKind::Any => {
+            Alternative::Age(age) => {
                 Some(Alternative::Age(Age { wanted: Wanted::Unreadable, ..age.clone() }))
             }
             _ => None,

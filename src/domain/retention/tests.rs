@@ -130,3 +130,13 @@ fn the_version_tells_what_would_be_done() {
     };
     assert_ne!(first.version, compiled(&other).unwrap().version);
 }
+
+/// The rows that it reads would be gone when it is asked for the second time.
+#[test]
+fn a_condition_reads_no_table_whose_rows_go_first() {
+    let filter =
+        Some(At { line: 9, value: "EXISTS (SELECT 1 FROM Items i WHERE i.order_id = orders.id)".to_owned() });
+    let policy = Policy { filter, ..policy("orders", "placed", PolicyAction::Delete, &["items", "parts"]) };
+    let told = refused(&policy);
+    assert!(told.starts_with("rightful.yaml:9: error: `where` reads `items`"), "{told}");
+}

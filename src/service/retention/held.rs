@@ -12,7 +12,7 @@ use crate::{
     connectors::{Keys, Resolution},
     domain::{
         compile::{check_subject, subject::SubjectFault},
-        compiled::{CompiledPlan, Link, Root, Rows, Source, Step, TableName},
+        compiled::{CompiledPlan, Link, Root, Rows, Source, TableName},
         hold::{Hold, HoldConfidential, Scope, table_of},
         key::{Key, Tuple},
         request::RunCode,
@@ -96,55 +96,96 @@ async fn keep(
             format!("hold {} was sealed under another key: whose rows it keeps cannot be told", hold.id);
         Interrupt::trouble(RunCode::Internal, detail, None, None)
     })?;
-    let plans: Vec<Arc<CompiledPlan>> = match hold.scope {
+    let mut plans: Vec<Arc<CompiledPlan>> = match hold.scope {
         // Also those whose files are gone: what they call a person's rows is kept rather than lost.
         Scope::AllPlans => service.plans.known(service).await?,
         Scope::Plan | Scope::Table => vec![own.clone()],
     };
-    let is_touched = |plan: &CompiledPlan| selections(plan, hold, connection, tables).next().is_some();
+    // What the plan called the person's when the hold was placed stays held, whatever the file says by now.
+    if let Some(version) = &confidential.plan_version
+        && plans.iter().all(|plan| plan.version != *version)
+    {
+        plans.push(service.plans.pinned(service, &hold.plan, version).await?);
+    }
     let mut persons: Option<Vec<Tuple>> = None;
-    for plan in plans.iter().filter(|plan| is_touched(plan)) {
+    for plan in &plans {
+        let selected = selections(service, plan, hold, connection, tables);
+        if selected.is_empty() {
+            continue;
+        }
         if plan.root.connection != own.root.connection || plan.root.table != own.root.table {
             // Its identities are of somebody else's table.
             continue;
         }
         let known = match &persons {
             Some(known) => known,
-            None => persons.insert(persons_of(service, &own, confidential).await?),
+            None => persons.insert(persons_of(service, hold.id, &own, confidential).await?),
         };
         for person in known {
             let person = match plan.version == own.version {
                 true => person.clone(),
-                false => as_known_to(service, &own.root, person, &plan.root).await?,
+                false => {
+                    let placed = confidential.row.as_ref();
+                    as_known_to(service, &own.root, person, placed, &plan.root).await?
+                }
             };
-            add_rows(service, found, plan, hold, &person, connection, tables).await?;
+            add_rows(service, found, plan, &person, &selected).await?;
         }
     }
     Ok(())
 }
 
-/// The steps of a plan that select rows of these tables, each table entry once.
-fn selections<'p>(
-    plan: &'p CompiledPlan,
-    hold: &'p Hold,
-    connection: &'p str,
-    tables: &'p [&'p TableName],
-) -> impl Iterator<Item = &'p Step> {
-    let further = plan.export.iter().filter(|step| !plan.erasure.iter().any(|known| known.name == step.name));
-    plan.erasure.iter().chain(further).filter(move |step| {
-        step.connection == connection
-            && tables.contains(&&step.rows.table)
-            && match (hold.scope, &hold.table) {
-                (Scope::Table, Some(table)) => table_of(&step.name) == table,
-                _ => true,
-            }
-    })
+/// What a plan selects of these tables: rows that are the person's, and rows through which such are found, since without
+/// these nobody would find the others.
+fn selections(
+    service: &Service,
+    plan: &CompiledPlan,
+    hold: &Hold,
+    connection: &str,
+    tables: &[&TableName],
+) -> Vec<Rows> {
+    let further = plan.export.iter().chain(plan.rectification.iter());
+    let steps = plan.erasure.iter().chain(further).filter(|step| match (hold.scope, &hold.table) {
+        (Scope::Table, Some(table)) => table_of(&step.name) == table,
+        _ => true,
+    });
+    let mut all: Vec<(&str, Rows)> = Vec::new();
+    let mut sets = BTreeSet::new();
+    for step in steps {
+        all.extend(with_nested(&step.rows).into_iter().map(|rows| (step.connection.as_str(), rows)));
+        sets.extend(sets_of(&step.rows).into_iter().flat_map(|set| with_earlier(plan, set)));
+    }
+    for set in sets.into_iter().filter_map(|set| plan.key_sets.get(set)) {
+        all.extend(with_nested(&set.rows).into_iter().map(|rows| (set.connection.as_str(), rows)));
+    }
+    let is_here = |(of, rows): &(&str, Rows)| {
+        tables.contains(&&rows.table) && service.connectors.are_one_place(of, connection)
+    };
+    let mut selected: Vec<Rows> = Vec::new();
+    for (_, rows) in all.into_iter().filter(is_here) {
+        if !selected.contains(&rows) {
+            selected.push(rows);
+        }
+    }
+    selected
+}
+
+/// A selection, and those that it is read through.
+fn with_nested(rows: &Rows) -> Vec<Rows> {
+    let mut all = vec![rows.clone()];
+    for link in rows.any_of.iter().flat_map(|alternative| alternative.links()) {
+        if let Source::Live(live) = &link.source {
+            all.extend(live.iter().flat_map(with_nested));
+        }
+    }
+    all
 }
 
 /// Every row that the hold's person may be: by what was given, and by the key that the row had when the hold was placed,
 /// since identities change.
 async fn persons_of(
     service: &Service,
+    hold: uuid::Uuid,
     plan: &CompiledPlan,
     confidential: &HoldConfidential,
 ) -> Result<Vec<Tuple>, Interrupt> {
@@ -169,15 +210,37 @@ async fn persons_of(
         .filter(|(column, _)| root.scope.iter().any(|part| part.column == *column))
         .cloned()
         .collect();
+    let resolved = async |given: &[(usize, Key)]| {
+        let found = connector(service, &root.connection)?.resolve(root, given).await;
+        found.map_err(|error| Interrupt::at(&error, &root.connection, None))
+    };
+    let is_one = match resolved(&given).await? {
+        Resolution::Found { tuple, .. } => {
+            add(tuple);
+            true
+        }
+        Resolution::NotFound => true,
+        Resolution::Ambiguous | Resolution::OtherCase | Resolution::NoKey => false,
+    };
     // One by one: should they lead to several rows, each of these may be meant.
     for (column, key) in given.iter().filter(|one| !scope.contains(one)) {
         let one: Vec<(usize, Key)> = std::iter::once((*column, key.clone())).chain(scope.clone()).collect();
-        let resolved = connector(service, &root.connection)?
-            .resolve(root, &one)
-            .await
-            .map_err(|error| Interrupt::at(&error, &root.connection, None))?;
-        if let Resolution::Found { tuple, .. } = resolved {
-            add(tuple);
+        match resolved(&one).await? {
+            Resolution::Found { tuple, .. } => add(tuple),
+            Resolution::NotFound => {}
+            _ if is_one => {}
+            _ => {
+                let detail = format!(
+                    "an identity of hold {hold} leads to several rows, or is stored in another case: whose rows it keeps \
+                     cannot be told, and nothing is removed; end it, and place it by an identity that is unique"
+                );
+                return Err(Interrupt::trouble(
+                    RunCode::SubjectAmbiguous,
+                    detail,
+                    Some(&root.connection),
+                    None,
+                ));
+            }
         }
     }
     // Rows of other tables may still hold what was given.
@@ -211,16 +274,18 @@ async fn reread(service: &Service, root: &Root, tuple: &Tuple) -> Result<Option<
     })
 }
 
-/// A person's row as another plan over the same table reads it.
+/// A person's row as another plan over the same table reads it; where it is gone, as it was when the hold was placed.
 async fn as_known_to(
     service: &Service,
     own: &Root,
     person: &Tuple,
+    placed: Option<&BTreeMap<String, Option<Key>>>,
     other: &Root,
 ) -> Result<Tuple, Interrupt> {
     let value = |name: &str| {
-        let at = own.columns.iter().position(|column| column.name == name)?;
-        person.get(at).cloned().flatten()
+        let at = own.columns.iter().position(|column| column.name == name);
+        let known = at.and_then(|at| person.get(at).cloned().flatten());
+        known.or_else(|| placed.and_then(|placed| placed.get(name).cloned().flatten()))
     };
     let tuple: Tuple = other.columns.iter().map(|column| value(&column.name)).collect();
     Ok(reread(service, other, &tuple).await?.unwrap_or(tuple))
@@ -230,14 +295,11 @@ async fn add_rows(
     service: &Service,
     found: &mut Found,
     plan: &CompiledPlan,
-    hold: &Hold,
     person: &Tuple,
-    connection: &str,
-    tables: &[&TableName],
+    selected: &[Rows],
 ) -> Result<(), Interrupt> {
-    let steps: Vec<&Step> = selections(plan, hold, connection, tables).collect();
     let needed: BTreeSet<usize> =
-        steps.iter().flat_map(|step| sets_of(&step.rows)).flat_map(|set| with_earlier(plan, set)).collect();
+        selected.iter().flat_map(sets_of).flat_map(|set| with_earlier(plan, set)).collect();
     // The plan's sets, in this order: one may be read through an earlier one.
     let mut keys = Keys { root: Arc::new(person.clone()), ..Keys::default() };
     let mut sets = BTreeMap::new();
@@ -260,8 +322,8 @@ async fn add_rows(
         sets.insert(set, found.add(tuples.to_vec()));
     }
     let mut roots: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
-    for step in steps {
-        let rows = step.rows.clone().relinked(&mut |link: Link| {
+    for rows in selected {
+        let rows = rows.clone().relinked(&mut |link: Link| {
             let source = match &link.source {
                 Source::Root(positions) => {
                     let set = *roots.entry(positions.clone()).or_insert_with(|| {

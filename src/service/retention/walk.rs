@@ -16,7 +16,7 @@ use crate::{
         audit::EventName,
         compiled::Step,
         request::{Outcome, RunCode, StepState, StepStatus},
-        retention::{CompiledPolicy, Moments, Policy},
+        retention::{CompiledPolicy, Matched, Moments, Policy},
         run::Params,
     },
     service::{
@@ -128,9 +128,10 @@ async fn start(keeper: &mut Keeper, going: &Going<'_>, counted: &Counted) -> Res
 
 /// Batches that were committed and that nobody could book any more: the process died in between.
 async fn book_lost(keeper: &mut Keeper, counted: &Counted) -> Result<(), Interrupt> {
-    let lost = |step: &StepState, left: u64| {
-        let left = i64::try_from(left).unwrap_or(i64::MAX);
-        step.rows_matched.unwrap_or(0) - step.rows_withheld - step.rows_affected - left
+    // A row that a hold keeps by now is still there, whatever it was when the run began.
+    let lost = |step: &StepState, there: &Matched| {
+        let left = i64::try_from(there.matched + there.withheld).unwrap_or(i64::MAX);
+        step.rows_matched.unwrap_or(0) - step.rows_affected - left
     };
     let found: Vec<(usize, u64)> = keeper
         .run
@@ -139,7 +140,7 @@ async fn book_lost(keeper: &mut Keeper, counted: &Counted) -> Result<(), Interru
         .zip(&counted.steps)
         .enumerate()
         .filter(|(_, (step, _))| step.status == StepStatus::InProgress)
-        .filter_map(|(at, (step, left))| Some((at, u64::try_from(lost(step, left.matched)).ok()?)))
+        .filter_map(|(at, (step, left))| Some((at, u64::try_from(lost(step, left)).ok()?)))
         .filter(|(_, lost)| *lost > 0)
         .collect();
     if found.is_empty() {

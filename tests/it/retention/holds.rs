@@ -6,14 +6,15 @@ use rightful::{
         request::{Outcome, Status, Subject},
     },
     service::{
+        Pacing,
         holds::{HoldReading, Placement, end, place},
         readings::Reader,
-        runs::{Decision, decide},
+        runs::{Decision, Upkeep, decide},
     },
 };
 use serde_json::json;
 
-use super::{DELETE, carry_out, counts, go_on, harness, ids, policies, shop};
+use super::{DELETE, carry_out, counts, go_on, harness, ids, orders, policies, shop};
 use crate::support::{
     harness::Harness,
     stores::{sqlite_store, stores},
@@ -142,6 +143,86 @@ async fn a_process_without_plans_heeds_holds_too() {
         hold(&offering, Scope::AllPlans, None).await;
         let carrying_out = harness(&store, &target, policies(DELETE));
         let run = carry_out(&carrying_out, "old_orders").await;
+        assert_eq!(run.state.outcome(), Some(Outcome::DoneWithExceptions), "{:?}: {run:?}", target.dialect);
+        assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
+    }
+}
+
+/// The hold means one of several persons, and nobody can tell which.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_on_one_of_several_persons_stops_the_policy() {
+    let store = sqlite_store().await;
+    for target in targets() {
+        target.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL)");
+        orders(&target);
+        target.execute("INSERT INTO users VALUES (1, 'jane@example.com'), (2, 'jane@example.com')");
+        let harness = harness(&store, &target, policies(DELETE));
+        harness.register(PLAN).await.unwrap();
+        hold(&harness, Scope::AllPlans, None).await;
+        let run = carry_out(&harness, "old_orders").await;
+        assert_eq!(run.status(), Status::Failed, "{:?}: {run:?}", target.dialect);
+        assert_eq!(ids(&target, "orders"), "1 2 3 4 5", "{:?}", target.dialect);
+    }
+}
+
+const THROUGH: &str = "plan: customer
+subject: { user_id: shop.users.id, email: shop.users.email }
+connections:
+  shop:
+    users: { erase: delete }
+    orders: { match: { user_id: users.id }, erase: { none: another plan does it } }
+    items: { match: { order_id: orders.id }, erase: delete }
+";
+
+/// Without the orders nobody would know whose items they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_through_which_held_rows_are_found_stay() {
+    let store = sqlite_store().await;
+    for target in targets() {
+        shop(&target);
+        target.execute("DELETE FROM items");
+        let harness = harness(&store, &target, policies(DELETE));
+        harness.register(THROUGH).await.unwrap();
+        hold(&harness, Scope::Table, Some("shop.items")).await;
+        let run = carry_out(&harness, "old_orders").await;
+        assert_eq!(run.state.outcome(), Some(Outcome::DoneWithExceptions), "{:?}: {run:?}", target.dialect);
+        assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
+    }
+}
+
+/// What the plan called hers when the hold was placed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_forgets_a_table_shrinks_no_hold() {
+    let store = sqlite_store().await;
+    for target in targets() {
+        shop(&target);
+        let harness = harness(&store, &target, policies(DELETE));
+        harness.register(PLAN).await.unwrap();
+        hold(&harness, Scope::AllPlans, None).await;
+        target.execute("DELETE FROM items; DELETE FROM users WHERE id = 1");
+        harness
+            .register("plan: customer\nsubject: { email: shop.users.email }\nconnections: { shop: { users: { erase: delete } } }\n")
+            .await
+            .unwrap();
+        let run = carry_out(&harness, "old_orders").await;
+        assert_eq!(run.state.outcome(), Some(Outcome::DoneWithExceptions), "{:?}: {run:?}", target.dialect);
+        assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
+    }
+}
+
+/// A connection of its own for the upkeep, to the same database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_counts_through_every_connection_to_the_database() {
+    let store = sqlite_store().await;
+    for target in targets() {
+        shop(&target);
+        let upkeep = DELETE.replace("connection: shop", "connection: upkeep");
+        let connections = [("shop", target.url.as_str()), ("upkeep", target.url.as_str())];
+        let harness = Harness::new(store.store.clone(), &connections, Pacing::default())
+            .keeping(Upkeep { policies: policies(&upkeep), ..Upkeep::default() });
+        harness.register(PLAN).await.unwrap();
+        hold(&harness, Scope::AllPlans, None).await;
+        let run = carry_out(&harness, "old_orders").await;
         assert_eq!(run.state.outcome(), Some(Outcome::DoneWithExceptions), "{:?}: {run:?}", target.dialect);
         assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
     }

@@ -80,6 +80,10 @@ fn error(kind: ErrorKind) -> ConnectorError {
 
 #[async_trait]
 impl Connector for Faulty {
+    fn place(&self) -> Option<String> {
+        self.inner.place()
+    }
+
     async fn catalog(&self) -> Result<Catalog, ConnectorError> {
         self.inner.catalog().await
     }
