@@ -27,7 +27,7 @@ use crate::{
         metrics::Metrics,
         packages::Packages,
         registry::Registry,
-        runs::{OwnRetention, Upkeep},
+        runs::Upkeep,
         watchers::Watchers,
         webhooks::{Endpoint, Webhooks},
     },
@@ -149,11 +149,6 @@ fn upkeep(config: &Config) -> Result<Upkeep, StartError> {
         schedules: config.schedules.clone(),
         approval: config.approval_of_runs.clone(),
         archives,
-        own: OwnRetention {
-            identities: retention.identities,
-            requests: retention.requests,
-            idempotency_keys: retention.idempotency_keys,
-        },
     })
 }
 

@@ -11,7 +11,6 @@ use std::{
 use crate::domain::{
     call::CallTemplate,
     document::Fault,
-    period::Period,
     request::Kind,
     retention::Policy,
     run::{Task, TaskKind},
@@ -69,16 +68,12 @@ pub struct Config {
     pub worker: Worker,
 }
 
-/// What is done with old rows, and how long the service keeps what is its own.
+/// What is done with old rows.
 #[derive(Debug, Clone, Default)]
 pub struct Retention {
     pub policies: BTreeMap<String, Policy>,
     /// When policies run, where they say so themselves.
     pub timings: Vec<(Task, Timing)>,
-    /// Sealed identities, from a request's answer or end; `None`: for ever.
-    pub identities: Option<Period>,
-    pub requests: Option<Period>,
-    pub idempotency_keys: Option<Period>,
     /// Where archived rows go.
     pub archive: Option<ExportStore>,
 }

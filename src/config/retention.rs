@@ -1,4 +1,4 @@
-//! The section `retention`: policies, and how long the service keeps what is its own.
+//! The section `retention`: what becomes of old rows.
 
 use super::{
     Retention,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::domain::{
     document::{At, Fields, Node},
-    period::{FORM, Period},
+    period::FORM,
     plan::{Reference, read_mask, read_sql},
     retention::{Nulls, Policy, PolicyAction},
     run::Task,
@@ -33,16 +33,13 @@ const ACTIONS: &str = "delete, archive, { soft_delete: COLUMN } or { mask: { COL
 impl Sections<'_> {
     pub(super) fn retention(&mut self, root: &Fields<'_>) -> Retention {
         let mut retention = Retention::default();
-        let known = ["policies", "archive", "identities", "requests", "idempotency_keys"];
+        let known = ["policies", "archive"];
         let Some(fields) = self.section(root, "retention", &known) else { return retention };
         if fields.get("archive").is_some() {
             let folder = self.sources.folder.to_path_buf();
             retention.archive =
                 self.value(&fields, "archive", "", |text| store(text, &folder, "a place for archives"));
         }
-        retention.identities = self.period(&fields, "identities");
-        retention.requests = self.period(&fields, "requests");
-        retention.idempotency_keys = self.period(&fields, "idempotency_keys");
         let Some(node) = fields.get("policies") else { return retention };
         for (name, node) in self.reader.map(node, "`retention.policies`").unwrap_or_default() {
             if !is_name(&name.value) {
@@ -195,11 +192,5 @@ impl Sections<'_> {
                 self.reader.error(strategy.line, problem, remedy);
             }
         }
-    }
-
-    fn period(&mut self, fields: &Fields<'_>, key: &str) -> Option<Period> {
-        let (line, text) = self.text(fields, key)?;
-        let period = text.parse().map_err(|form: &str| (format!("`{text}` is no period"), form.to_owned()));
-        self.checked(line, key, period)
     }
 }

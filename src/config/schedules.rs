@@ -37,7 +37,7 @@ impl Sections<'_> {
             let Some(fields) = self.reader.fields(node, &what, &KEYS) else { continue };
             let timing = self.timing_of(&fields, &what);
             let handler = self.text(&fields, "handler").and_then(|(line, text)| {
-                let task = text.parse::<Task>().ok().filter(|task| *task != Task::Replay);
+                let task = text.parse::<Task>().ok();
                 let wrong = || (format!("{what}: `{text}` is no handler"), HANDLERS.to_owned());
                 self.checked(line, "handler", task.ok_or_else(wrong))
             });
@@ -65,7 +65,6 @@ impl Sections<'_> {
                     ("retention policy", name, retention.policies.keys().map(String::as_str).collect())
                 }
                 Task::Backup(name) => ("backup", name, backups.keys().map(String::as_str).collect()),
-                Task::Replay => continue,
             };
             if !known.contains(&name.as_str()) {
                 let problem = format!("schedule `{}`: there is no {what} `{name}`", schedule.name);
@@ -157,7 +156,6 @@ fn from_json(item: &Value) -> Result<Schedule, (String, String)> {
     let task = handler
         .parse::<Task>()
         .ok()
-        .filter(|task| *task != Task::Replay)
         .ok_or_else(|| (format!("`{handler}` is no handler"), HANDLERS.to_owned()))?;
     Ok(Schedule { name: name.to_owned(), timing, task })
 }

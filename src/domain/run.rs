@@ -1,5 +1,5 @@
-//! Runs: what the service does by itself or at an admin's word beside people's requests. Retention, the verification
-//! of backups and replays are tracked like requests: queued, leased, resumed, decided upon and audited.
+//! Runs: what the service does by itself or at an admin's word beside people's requests. Retention and the verification
+//! of backups are tracked like requests: queued, leased, resumed, decided upon and audited.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -28,10 +28,6 @@ pub enum Params {
         before: DateTime<Utc>,
     },
     Backup,
-    Replay {
-        /// Erasures that were completed from then on; `None`: all that are known.
-        since: Option<DateTime<Utc>>,
-    },
 }
 
 /// One run.
@@ -94,7 +90,6 @@ impl Run {
             Params::Retention { policy_version, before } => {
                 json!({ "policy_version": policy_version, "before": timestamp(*before) })
             }
-            Params::Replay { since } => json!({ "since": since.map(timestamp) }),
             Params::Backup => json!({}),
         };
         let mut details = json!({

@@ -10,7 +10,6 @@ use crate::{
     connectors::objects::Objects,
     domain::{
         audit::ChainHead,
-        period::Period,
         request::State,
         retention::Policy,
         run::{Params, Run, Task, TaskKind},
@@ -34,17 +33,6 @@ pub struct Upkeep {
     pub approval: Vec<TaskKind>,
     /// Where archived rows go.
     pub archives: Option<Objects>,
-    pub own: OwnRetention,
-}
-
-/// How long the service keeps what is its own; `None`: for ever.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OwnRetention {
-    /// Sealed identities, counted from a request's answer or end.
-    pub identities: Option<Period>,
-    /// Ended requests, but for their counts and events.
-    pub requests: Option<Period>,
-    pub idempotency_keys: Option<Period>,
 }
 
 /// Who asks for a run.
@@ -72,7 +60,6 @@ pub async fn begin(service: &Service, task: Task, asked: Asked) -> Result<(Run, 
             return Err(ServiceError::NotFound);
         }
         Task::Backup(_) => Params::Backup,
-        Task::Replay => Params::Replay { since: None },
     };
     begin_with(service, task, params, asked).await
 }

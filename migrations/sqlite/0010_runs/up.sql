@@ -1,8 +1,8 @@
--- Runs: retention, verification of backups, replays. Tracked like requests, and about no single person.
+-- Runs: retention, verification of backups. Tracked like requests, and about no single person.
 CREATE TABLE runs (
     -- UUIDv7.
     id              TEXT NOT NULL PRIMARY KEY,
-    -- `retention:NAME`, `backup:NAME` or `replay`.
+    -- `retention:NAME` or `backup:NAME`.
     task            TEXT NOT NULL,
     status          TEXT NOT NULL CHECK (status IN ('pending', 'approved', 'in_progress', 'paused', 'on_hold',
                                                     'completed', 'failed', 'denied', 'cancelled')),

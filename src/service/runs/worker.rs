@@ -133,7 +133,6 @@ async fn carry_out(
     let done = match keeper.run.task.clone() {
         Task::Retention(name) => retention::carry_out(&mut keeper, &name).await,
         Task::Backup(name) => verify(&mut keeper, &name).await,
-        Task::Replay => Err(internal("this program cannot carry it out")),
     };
     if let Err(interrupt) = done
         && let Err(error) = keeper.end(interrupt).await
