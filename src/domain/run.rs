@@ -139,17 +139,12 @@ impl Run {
         self.waits = 0;
     }
 
-    /// The worker stops; the attempt does not count.
-    pub fn given_back(&mut self, now: DateTime<Utc>) {
+    /// The worker stops, or somebody else is at it; the attempt does not count.
+    pub fn given_back(&mut self, run_at: DateTime<Utc>) {
         self.attempt = (self.attempt - 1).max(0);
         self.strikes = 0;
         self.lease_until = None;
-        self.run_at = now;
-    }
-
-    /// Looked at again later, without a fault.
-    pub fn looked_at_again(&mut self, run_at: DateTime<Utc>) {
-        self.given_back(run_at);
+        self.run_at = run_at;
     }
 
     /// What an attempt that went wrong comes to; `run_at`: the next one's time.

@@ -105,7 +105,7 @@ impl Keeper {
             // Nobody's request, nobody's hold.
             Interrupt::Held(_) | Interrupt::Busy => {
                 self.record(|run, _, now| {
-                    run.looked_at_again(now + wait);
+                    run.given_back(now + wait);
                     Vec::new()
                 })
                 .await
