@@ -10,7 +10,9 @@ use super::{Failure, fixtures, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
-    service::{Service, code::CodeSteps, holds, packages, registry::Loaded, reminders, runs, webhooks},
+    service::{
+        Service, code::CodeSteps, holds, keeps, packages, registry::Loaded, reminders, runs, webhooks,
+    },
     worker,
 };
 
@@ -76,11 +78,13 @@ impl Serving {
             let reminders = reminders::run(service.clone(), stop.subscribe());
             let webhooks = webhooks::run(service.clone(), stop.subscribe());
             let holds = holds::run(service.clone(), stop.subscribe());
+            let keeps = keeps::run(service.clone(), stop.subscribe());
             let packages = packages::run(service.clone(), stop.subscribe());
             let schedules = runs::schedules::run(service.clone(), stop.subscribe());
             let runs = runs::worker::run(service.clone(), name, stop.subscribe());
             tokio::spawn(
-                async { tokio::join!(reminders, webhooks, holds, packages, schedules, runs) }.map(drop),
+                async { tokio::join!(reminders, webhooks, holds, keeps, packages, schedules, runs) }
+                    .map(drop),
             )
         });
         let fixtures = config.fixtures.clone();

@@ -4,9 +4,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    compiled::{Action, ExportColumns, KeySet, Root, Rows, TableName},
+    compiled::{Action, ExportColumns, KeyColumn, KeySet, Root, Rows, TableName, TimeKind},
     fixture::Upserts,
     key::{Key, Tuple},
     package::{Column, Value},
@@ -187,6 +188,16 @@ pub trait Connector: Send + Sync {
 
     /// Counts, read-only, in one session, all within `limit`.
     async fn count(&self, counts: &[Count<'_>], limit: Duration) -> Result<Vec<u64>, ConnectorError>;
+
+    /// The oldest and the newest time of the rows that a selection matches, as far as they hold one; within `limit`.
+    async fn span(
+        &self,
+        rows: &Rows,
+        keys: &Keys,
+        column: &KeyColumn,
+        time: TimeKind,
+        limit: Duration,
+    ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, ConnectorError>;
 
     /// The distinct keys of a set without NULLs and empty texts, streamed in chunks of at most 1,000.
     async fn keys(&self, set: &KeySet, keys: &Keys) -> Result<KeyStream, ConnectorError>;

@@ -40,6 +40,7 @@ pub enum EventName {
     HoldExpired,
     ConsentRecorded,
     ConsentPseudonymised,
+    KeepEnded,
     PlanRegistered,
     SubjectResolved,
     SubjectChanged,
@@ -69,7 +70,7 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -91,6 +92,7 @@ impl EventName {
         Self::HoldExpired,
         Self::ConsentRecorded,
         Self::ConsentPseudonymised,
+        Self::KeepEnded,
         Self::PlanRegistered,
         Self::SubjectResolved,
         Self::SubjectChanged,
@@ -143,6 +145,7 @@ impl EventName {
             Self::HoldExpired => "hold.expired",
             Self::ConsentRecorded => "consent.recorded",
             Self::ConsentPseudonymised => "consent.pseudonymised",
+            Self::KeepEnded => "keep.ended",
             Self::PlanRegistered => "plan.registered",
             Self::SubjectResolved => "subject.resolved",
             Self::SubjectChanged => "subject.changed",

@@ -14,9 +14,11 @@ use super::{
 };
 
 mod age;
+mod keep;
 mod relinked;
 
 pub use age::{Age, TimeKind, Wanted};
+pub use keep::KeepUntil;
 
 /// `sha256:` and 64 hex digits over what decides which rows and columns are touched, and in what order.
 pub type PlanVersion = String;
@@ -241,6 +243,8 @@ pub enum Action {
     Mask(Mask),
     /// Nothing is changed; every row is withheld.
     Keep,
+    /// As `Keep`, until each row's time is over: then it is deleted.
+    KeepUntil(KeepUntil),
     /// Rows are read into the package.
     Export(Exported),
     /// Columns get other values.
@@ -306,7 +310,7 @@ impl Action {
             Self::DeleteIfUnreferenced { .. } => "delete_if_unreferenced",
             Self::Unlink { .. } => "unlink",
             Self::Mask(_) => "mask",
-            Self::Keep => "keep",
+            Self::Keep | Self::KeepUntil(_) => "keep",
             Self::Export(_) => "export",
             Self::Rectify(_) => "rectify",
             Self::Http(resource) => match resource.act {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::call::CallTemplate;
+use super::{call::CallTemplate, period::Period};
 
 mod gaps;
 mod manual;
@@ -201,13 +201,32 @@ pub enum Erase {
         columns: Vec<(At<String>, At<MaskStrategy>)>,
         basis: Option<String>,
     },
-    Keep(String),
+    Keep(Keep),
     None(String),
     /// At an HTTP service; `verify` tells whether it is gone.
     Call {
         call: CallTemplate,
         verify: CallTemplate,
     },
+}
+
+/// Rows that must stay (GDPR Art. 17(3)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keep {
+    /// What an auditor reads.
+    pub reason: String,
+    /// `None`: for ever.
+    pub until: Option<At<Until>>,
+}
+
+/// When the duty to keep a row is over: so long after a time in it, or in a row that it hangs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Until {
+    /// `column`, `table.column` or `schema.table.column`.
+    pub column: Reference,
+    pub period: Period,
+    /// The column may be NULL; such a row is kept for ever.
+    pub nulls_stay: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use super::{
 mod answering;
 mod approval;
 mod asked;
+mod keep;
 pub mod letter;
 mod manual;
 mod progress;
@@ -27,6 +28,7 @@ mod transitions;
 pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, NEVER, SOON};
 pub use approval::{DenialReason, Refusal};
 pub use asked::{ExportOptions, Format, Places, Right};
+pub use keep::{Ends, Kept};
 pub use manual::{ByHand, CODE, MANUAL, ManualResult};
 pub use state::{Disposition, Outcome, RunCode, RunError, State, Status};
 pub use transitions::{Cancelled, WithReason};
@@ -160,6 +162,9 @@ pub struct StepState {
     /// Of a manual step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<ByHand>,
+    /// Of rows that are kept for a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
 }
 
 /// The subject as it was given: identity name → value. Personal data: sealed in the store, no `Debug`.

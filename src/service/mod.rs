@@ -16,6 +16,7 @@ pub mod execute;
 pub mod fixtures;
 pub mod holds;
 pub mod intake;
+pub mod keeps;
 pub mod manual;
 pub mod metrics;
 pub mod packages;

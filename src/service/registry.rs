@@ -197,13 +197,23 @@ impl Registry {
         if self.fits(service, plan).await? {
             return Ok(());
         }
-        Err(Interrupt::trouble(
-            RunCode::SchemaChanged,
-            "the live schema no longer fits the plan version of this request: restore it, or register the plan anew \
-             and retry the request",
-            None,
-            None,
-        ))
+        Err(schema_changed())
+    }
+
+    /// As [`require_fit`](Self::require_fit), as far as it concerns rows that were kept for a time: years may have passed,
+    /// and whatever else has changed is no matter of theirs.
+    pub(super) async fn require_keeps_fit(
+        &self,
+        service: &Service,
+        plan: &CompiledPlan,
+    ) -> Result<(), Interrupt> {
+        if self.fits(service, plan).await? {
+            return Ok(());
+        }
+        match self.compiled_now(service, plan).await? {
+            Some(now) if plan.keeps_as(&now) => Ok(()),
+            _ => Err(schema_changed()),
+        }
     }
 
     async fn fits(&self, service: &Service, plan: &CompiledPlan) -> Result<bool, Interrupt> {
@@ -223,10 +233,19 @@ impl Registry {
     }
 
     async fn compiles_to(&self, service: &Service, plan: &CompiledPlan) -> Result<bool, Interrupt> {
+        Ok(self.compiled_now(service, plan).await?.is_some_and(|now| now.version == plan.version))
+    }
+
+    /// What its source compiles to by now.
+    async fn compiled_now(
+        &self,
+        service: &Service,
+        plan: &CompiledPlan,
+    ) -> Result<Option<CompiledPlan>, Interrupt> {
         let Some(stored) = service.store.plan_version(&plan.name, &plan.version).await? else {
-            return Ok(false);
+            return Ok(None);
         };
-        let Ok(file) = parse(&plan.name, &stored.source) else { return Ok(false) };
+        let Ok(file) = parse(&plan.name, &stored.source) else { return Ok(None) };
         let mut catalogs = BTreeMap::new();
         for connection in &plan.connections {
             if service.connectors.service(connection).is_some() {
@@ -239,7 +258,7 @@ impl Registry {
                 .map_err(|error| Interrupt::at(&error, connection, None))?;
             catalogs.insert(connection.clone(), catalog);
         }
-        Ok(compile(&file, &catalogs).is_ok_and(|now| now.plan.version == plan.version))
+        Ok(compile(&file, &catalogs).ok().map(|now| now.plan))
     }
 
     async fn fingerprint(&self, service: &Service, connection: &str) -> Result<String, Interrupt> {
@@ -261,6 +280,16 @@ impl Registry {
         write(&self.fingerprints).insert(connection.to_owned(), (asked_at, fingerprint.clone()));
         Ok(fingerprint)
     }
+}
+
+fn schema_changed() -> Interrupt {
+    Interrupt::trouble(
+        RunCode::SchemaChanged,
+        "the live schema no longer fits the plan version of this request: restore it, or register the plan anew and \
+         retry the request",
+        None,
+        None,
+    )
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

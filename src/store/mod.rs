@@ -17,6 +17,7 @@ mod events;
 mod fixtures;
 mod group_commit;
 mod holds;
+mod keeps;
 mod migrate;
 mod outbox;
 mod packages;

@@ -39,6 +39,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    keeps (request_id) {
+        request_id -> Text,
+        due_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     request_secrets (request_id) {
         request_id -> Text,
         wrapped_key -> Binary,

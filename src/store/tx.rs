@@ -12,6 +12,7 @@ use super::{
     conn::{Conn, shared},
     group_commit::Member,
     holds::{exclude_placements, hold_on},
+    keeps,
     outbox::Announcement,
     pool::Held,
     prepared::Prepared,
@@ -258,7 +259,7 @@ impl Tx {
             }
         };
         let destroy = async {
-            match status.destroys_keys() {
+            match status.destroys_keys() && request.keep_until().is_none() {
                 true => delete_keys(conn, &id, "").await,
                 false => Ok(()),
             }
@@ -270,6 +271,7 @@ impl Tx {
             insert_events(conn, &events),
             release,
             destroy,
+            keeps::put(conn, request),
             announcement.write(conn)
         )?;
         Ok(saved)

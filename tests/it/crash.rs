@@ -5,6 +5,7 @@
 
 mod consents;
 mod export;
+mod keeps;
 mod manual;
 mod rectification;
 mod retention;

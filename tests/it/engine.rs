@@ -7,6 +7,7 @@ mod consents;
 mod follow;
 mod holds;
 mod identity;
+mod keeps;
 mod keys;
 mod manual;
 mod masks;

@@ -1,9 +1,21 @@
 //! How old a row is.
 
-use super::{context::Context, dialect::Dialect, fragment::Fragment, statement::Bind};
-use crate::domain::{
-    compiled::{Age, KeyColumn, TableName, TimeKind, Wanted},
-    schema::Family,
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+use super::{
+    context::Context,
+    dialect::{Dialect, internal},
+    fragment::Fragment,
+    predicate,
+    session::Session,
+    statement::Bind,
+};
+use crate::{
+    connectors::ConnectorError,
+    domain::{
+        compiled::{Age, KeyColumn, Rows, TableName, TimeKind, Wanted},
+        schema::Family,
+    },
 };
 
 /// Seconds since 1970 from March 1973 to the year 9999. Smaller numbers are more likely years, dates without dashes or
@@ -16,6 +28,9 @@ const DATE: &str = "GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'";
 pub(super) fn condition(context: Context<'_>, table: &TableName, age: &Age) -> Fragment {
     let dialect = context.dialect;
     let column = dialect.column(table, &age.column.name);
+    if age.wanted == Wanted::Null {
+        return Fragment::text(&format!("{column} IS NULL"));
+    }
     if age.wanted == Wanted::Unreadable {
         return Fragment::text(&match dialect {
             Dialect::Sqlite => format!("({column} IS NOT NULL AND {} IS NULL)", days(&column)),
@@ -50,6 +65,43 @@ fn bound(age: &Age) -> Fragment {
         TimeKind::Instant | TimeKind::Local | TimeKind::Any => "%Y-%m-%d %H:%M:%S%.6f",
     };
     Fragment::bound(Bind::Text(Some(age.before.format(form).to_string())))
+}
+
+/// The oldest and the newest time of the rows that a selection matches; what is no time counts for nothing.
+pub(super) async fn span(
+    session: &mut Session,
+    context: Context<'_>,
+    rows: &Rows,
+    column: &KeyColumn,
+    time: TimeKind,
+) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, ConnectorError> {
+    let dialect = context.dialect;
+    let name = dialect.column(&rows.table, &column.name);
+    let cell = |aggregate: &str| match dialect {
+        Dialect::Sqlite => format!("strftime('%Y-%m-%d %H:%M:%f', {aggregate}({}))", days(&name)),
+        Dialect::MySql => format!(
+            "DATE_FORMAT({aggregate}(CASE WHEN {} THEN {name} END), '%Y-%m-%d %H:%i:%s.%f')",
+            is_date(&name)
+        ),
+        Dialect::Postgres => {
+            let zone = if time == TimeKind::Instant { " AT TIME ZONE 'UTC'" } else { "::timestamp" };
+            format!(
+                "to_char(({aggregate}({name}) FILTER (WHERE isfinite({name}))){zone}, 'YYYY-MM-DD HH24:MI:SS.US')"
+            )
+        }
+    };
+    let head = format!("SELECT {}, {} FROM {} WHERE ", cell("min"), cell("max"), dialect.table(&rows.table));
+    let found = session.query(&predicate::all(context, rows)?.within(&head, "").finish()).await?;
+    let mut cells = found.into_iter().flatten().map(|cell| {
+        cell.map(|text| {
+            let time = NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f");
+            time.map(|time| time.and_utc()).map_err(|_| internal("a time of a row cannot be read"))
+        })
+    });
+    match (cells.next().flatten().transpose()?, cells.next().flatten().transpose()?) {
+        (Some(oldest), Some(newest)) => Ok(Some((oldest, newest))),
+        _ => Ok(None),
+    }
 }
 
 /// `0000-00-00` and `2001-00-00` tell no day.

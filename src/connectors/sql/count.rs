@@ -75,9 +75,12 @@ pub(super) fn remaining(
             Some(not_yet) => matched.then(" AND ").and(not_yet),
             None => matched,
         },
-        Action::Delete | Action::Unlink { .. } | Action::Keep | Action::Export(_) | Action::Http(_) => {
-            matched
-        }
+        Action::Delete
+        | Action::Unlink { .. }
+        | Action::Keep
+        | Action::KeepUntil(_)
+        | Action::Export(_)
+        | Action::Http(_) => matched,
     })
 }
 

@@ -35,6 +35,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
 use self::{
@@ -50,7 +51,7 @@ use super::{
     RecordedRow, RecordedStream, Resolution, Trusted, Tx, Work,
 };
 use crate::domain::{
-    compiled::{Action, ExportColumns, KeyColumn, KeySet, Mask, Root, TableName},
+    compiled::{Action, ExportColumns, KeyColumn, KeySet, Mask, Root, Rows, TableName, TimeKind},
     key::{Key, Tuple},
     package::Column,
     schema::Catalog,
@@ -153,13 +154,20 @@ impl Connector for SqlConnector {
     async fn count(&self, counts: &[Count<'_>], limit: Duration) -> Result<Vec<u64>, ConnectorError> {
         let (mut session, facts) = self.reading(Limits { statement_timeout: limit, ..READING }).await?;
         // A single statement: it cannot write, and needs no transaction around it.
-        match tokio::time::timeout(limit, count::run(&mut session, &facts, counts)).await {
-            Ok(counted) => counted,
-            Err(_) => Err(ConnectorError {
-                kind: ErrorKind::StatementTimeout,
-                detail: "the count took longer than it may".to_owned(),
-            }),
-        }
+        within(limit, count::run(&mut session, &facts, counts)).await
+    }
+
+    async fn span(
+        &self,
+        rows: &Rows,
+        keys: &Keys,
+        column: &KeyColumn,
+        time: TimeKind,
+        limit: Duration,
+    ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, ConnectorError> {
+        let (mut session, facts) = self.reading(Limits { statement_timeout: limit, ..READING }).await?;
+        let context = Context::new(self.dialect(), &facts, keys);
+        within(limit, age::span(&mut session, context, rows, column, time)).await
     }
 
     async fn keys(&self, set: &KeySet, keys: &Keys) -> Result<KeyStream, ConnectorError> {
@@ -267,6 +275,20 @@ impl Connector for SqlConnector {
             }
         }
         Ok(())
+    }
+}
+
+/// A count that does not come to an end in time.
+async fn within<T>(
+    limit: Duration,
+    counting: impl Future<Output = Result<T, ConnectorError>>,
+) -> Result<T, ConnectorError> {
+    match tokio::time::timeout(limit, counting).await {
+        Ok(counted) => counted,
+        Err(_) => Err(ConnectorError {
+            kind: ErrorKind::StatementTimeout,
+            detail: "the count took longer than it may".to_owned(),
+        }),
     }
 }
 

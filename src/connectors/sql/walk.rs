@@ -147,6 +147,7 @@ fn is_one_statement(work: &Work<'_>) -> bool {
             Action::Delete
             | Action::Unlink { .. }
             | Action::Keep
+            | Action::KeepUntil(_)
             | Action::Export(_)
             | Action::Http(_)
             | Action::Rectify(_) => true,
@@ -197,7 +198,7 @@ pub(super) fn changing(
         Action::Rectify(rectification) if rectification.is_bound() => {
             Ok(updating(rectify::assignments(context, rectification)))
         }
-        Action::Keep | Action::Export(_) | Action::Http(_) | Action::Rectify(_) => {
+        Action::Keep | Action::KeepUntil(_) | Action::Export(_) | Action::Http(_) | Action::Rectify(_) => {
             Err(internal("rows that stay as they are are not worked on"))
         }
     }

@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    model::{Alt, EntryId, Model, TableId},
+    keeps,
+    model::{Alt, EntryId, Model, Resolved, TableId},
     reads::found_by,
 };
 use crate::domain::{
@@ -38,11 +39,28 @@ pub(super) struct Cover {
 
 /// Every foreign key that some step has to fear.
 pub(super) fn held<'a>(model: &Model<'a>) -> Vec<Held<'a>> {
+    onto(model, |entry| matches!(entry.erase(), Erase::Delete))
+}
+
+/// Rows that are deleted when their keep is over need the same: by then what points at them is gone, or goes with them.
+pub(super) fn check_keeps(model: &Model<'_>, faults: &mut Reader) {
+    let held = onto(model, Resolved::is_kept_for_a_time);
+    for (index, key) in held.iter().enumerate() {
+        let is_parent = model.entries[key.parent].is_kept_for_a_time();
+        if is_parent && cover(model, &held, index, &Opened::new()).is_none_or(|cover| cover.opener.is_some())
+        {
+            report(model, key, faults);
+        }
+    }
+}
+
+/// Every foreign key onto rows that `removes` says go, and onto columns that are overwritten.
+fn onto<'a>(model: &Model<'a>, removes: impl Fn(&Resolved<'a>) -> bool) -> Vec<Held<'a>> {
     let mut all: Vec<Held<'a>> = Vec::new();
     for (parent, entry) in model.entries.iter().enumerate() {
         let place = model.table_of(parent);
         let overwritten = entry.overwritten();
-        let removes = matches!(entry.erase(), Erase::Delete);
+        let removes = removes(entry);
         let Some(catalog) = model.catalogs.get(place.connection) else { continue };
         // A partition repeats the keys of its parent.
         for child in catalog.tables.iter().filter(|table| table.kind != TableKind::Partition) {
@@ -181,7 +199,8 @@ impl Case<'_, '_> {
             Erase::Mask { columns, .. } => columns.iter().any(|(column, strategy)| {
                 strategy.value == MaskStrategy::NullRewrite && in_key(&column.value)
             }),
-            Erase::DeleteIfUnreferenced | Erase::Keep(_) | Erase::None(_) | Erase::Call { .. } => false,
+            Erase::Keep(_) => keeps::follows(self.model, id, self.held.parent),
+            Erase::DeleteIfUnreferenced | Erase::None(_) | Erase::Call { .. } => false,
         }
     }
 }
@@ -204,6 +223,8 @@ pub(super) fn report(model: &Model<'_>, held: &Held<'_>, faults: &mut Reader) {
     let null = if is_nullable { "can be NULL" } else { "is NOT NULL" };
     let what = if entry.deletes() {
         format!("`{}`, whose rows are deleted", parent.shown)
+    } else if entry.is_kept_for_a_time() {
+        format!("`{}`, whose rows are deleted when their keep is over", parent.shown)
     } else {
         format!("`{}`, whose {} is overwritten", parent.shown, held.key.parent_columns.join(", "))
     };
@@ -220,7 +241,10 @@ pub(super) fn report(model: &Model<'_>, held: &Held<'_>, faults: &mut Reader) {
         Some(&first) => model.entries[first].entry.erase.line,
         None => entry.entry.erase.line,
     };
-    let mut remedy = remedy(held, &parent.table.name, is_nullable, entry.deletes());
+    let mut remedy = match entry.is_kept_for_a_time() {
+        true => remedy_of_keep(held, &parent.table.name),
+        false => remedy(held, &parent.table.name, is_nullable, entry.deletes()),
+    };
     if held.child_table == Some(entry.table) && entry.position > 0 {
         remedy.push_str(
             "; or make the entries of this table one, with several alternatives: match: [ {…}, {…} ]",
@@ -256,9 +280,22 @@ fn reason(model: &Model<'_>, held: &Held<'_>) -> String {
     }
 }
 
-fn remedy(held: &Held<'_>, parent: &str, is_nullable: bool, parent_deletes: bool) -> String {
+/// As a `match` names it.
+fn pairs(held: &Held<'_>, parent: &str) -> String {
     let pairs = held.key.columns.iter().zip(&held.key.parent_columns);
-    let pairs: Vec<String> = pairs.map(|(child, column)| format!("{child}: {parent}.{column}")).collect();
+    pairs.map(|(child, column)| format!("{child}: {parent}.{column}")).collect::<Vec<_>>().join(", ")
+}
+
+fn remedy_of_keep(held: &Held<'_>, parent: &str) -> String {
+    format!(
+        "give `{}` an entry with `match: {{ {} }}` that is deleted, or kept as long: until: \"{parent}.COLUMN + PERIOD\"; \
+         or leave `until` of `{parent}` out",
+        held.child.name,
+        pairs(held, parent)
+    )
+}
+
+fn remedy(held: &Held<'_>, parent: &str, is_nullable: bool, parent_deletes: bool) -> String {
     let instead = if parent_deletes {
         format!("mask `{parent}` instead of deleting it")
     } else {
@@ -272,6 +309,6 @@ fn remedy(held: &Held<'_>, parent: &str, is_nullable: bool, parent_deletes: bool
     format!(
         "give `{}` an entry with `match: {{ {} }}` and {release}; or {instead}",
         held.child.name,
-        pairs.join(", ")
+        pairs(held, parent)
     )
 }

@@ -1,6 +1,6 @@
 //! Plan file + live schemas → ordered steps, or every reason why not (DESIGN.md §4).
 //!
-//! `resolve` turns names into tables and columns, `resources`, `tables`, `masks` and `families` check what stands on its own;
+//! `resolve` turns names into tables and columns, `resources`, `tables`, `keeps`, `masks` and `families` check what stands on its own;
 //! `paths` follows the matches to the root; `foreign_keys` asks what would hold a deletion back; `order` puts
 //! the steps in order and decides which keys must be read beforehand; `rows` writes the compiled plan.
 
@@ -17,6 +17,7 @@ mod exports;
 mod families;
 mod foreign_keys;
 mod forgotten;
+mod keeps;
 mod masks;
 mod model;
 mod order;
@@ -67,6 +68,7 @@ fn run(plan: &PlanFile, catalogs: &BTreeMap<String, Catalog>, faults: &mut Reade
     let model = resolve::resolve(plan, catalogs, faults)?;
     resources::check(&model, faults);
     tables::check(&model, faults);
+    keeps::check(&model, faults);
     masks::check(&model, faults);
     exports::check(&model, faults);
     rectify::check(&model, faults);
@@ -75,11 +77,14 @@ fn run(plan: &PlanFile, catalogs: &BTreeMap<String, Catalog>, faults: &mut Reade
     if !model.complete {
         return None;
     }
+    foreign_keys::check_keeps(&model, faults);
     let paths = paths::check(&model, faults)?;
     let order = order::order(&model, &paths, faults)?;
     forgotten::warn(&model, faults);
     if faults.has_errors() {
         return None;
     }
-    Some(rows::build(&model, &paths, &order))
+    let compiled = rows::build(&model, &paths, &order);
+    keeps::check_ways(&model, &compiled, faults);
+    Some(compiled)
 }

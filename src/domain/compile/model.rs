@@ -149,6 +149,11 @@ impl Resolved<'_> {
         matches!(self.erase(), Erase::Delete | Erase::DeleteIfUnreferenced)
     }
 
+    /// The rows stay at first, and are removed when the duty to keep them is over.
+    pub(super) fn is_kept_for_a_time(&self) -> bool {
+        matches!(self.erase(), Erase::Keep(keep) if keep.until.is_some())
+    }
+
     /// Another person with the same matched value is no reason to stop: the plan says so, or whatever still points
     /// at a row keeps it.
     pub(super) fn may_be_shared(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Writes the compiled plan: selections, links, key sets and steps.
 
 use super::{
-    masks,
+    keeps, masks,
     model::{
         Alt, EntryId, LinkId, LinkSpec, Model, RootIdentity, key_column, key_columns, row_key, table_name,
     },
@@ -129,10 +129,14 @@ impl Builder<'_, '_> {
                 (Action::Mask(masks::mask(self.model, id, columns)), basis.clone())
             }
             Erase::Call { call, verify } => (resources::erase(call, verify), None),
-            Erase::Keep(reason) if self.model.is_resource(entry) => {
-                (resources::keep(entry), Some(reason.clone()))
+            Erase::Keep(keep) if self.model.is_resource(entry) => {
+                (resources::keep(entry), Some(keep.reason.clone()))
             }
-            Erase::Keep(reason) | Erase::None(reason) => (Action::Keep, Some(reason.clone())),
+            Erase::Keep(keep) => {
+                let until = keeps::until(self.model, id);
+                (until.map_or(Action::Keep, Action::KeepUntil), Some(keep.reason.clone()))
+            }
+            Erase::None(reason) => (Action::Keep, Some(reason.clone())),
         };
         Step {
             name: entry.name.clone(),

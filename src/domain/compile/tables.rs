@@ -41,8 +41,10 @@ pub(super) fn check(model: &Model<'_>, faults: &mut Reader) {
 }
 
 fn writes(model: &Model<'_>, id: EntryId) -> bool {
-    !matches!(model.entries[id].erase(), Erase::Keep(_) | Erase::None(_))
-        || !model.entries[id].entry.rectify.is_empty()
+    let entry = &model.entries[id];
+    !matches!(entry.erase(), Erase::Keep(_) | Erase::None(_))
+        || entry.is_kept_for_a_time()
+        || !entry.entry.rectify.is_empty()
 }
 
 fn check_kind(table: &PlanTable<'_>, line: usize, faults: &mut Reader) {
@@ -95,7 +97,7 @@ fn check_rights(model: &Model<'_>, table: &PlanTable<'_>, line: usize, faults: &
         missing.push("SELECT".to_owned());
     }
     let entries = || table.entries.iter().map(|&id| &model.entries[id]);
-    if !rights.delete && entries().any(|entry| entry.deletes()) {
+    if !rights.delete && entries().any(|entry| entry.deletes() || entry.is_kept_for_a_time()) {
         missing.push("DELETE".to_owned());
     }
     if !rights.update {

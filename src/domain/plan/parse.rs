@@ -7,6 +7,7 @@ mod about;
 mod calls;
 mod entry;
 mod erase;
+mod keep;
 mod manual;
 mod names;
 mod sql;

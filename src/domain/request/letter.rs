@@ -136,13 +136,19 @@ fn done(step: &StepState) -> Option<String> {
         "export" => "in the copy that comes with this answer",
         _ => "deleted",
     };
-    let basis = step.basis.as_ref().map(|basis| format!(" ({basis})")).unwrap_or_default();
+    // The basis of a keep is none for what is deleted when that is over.
+    let basis = step.basis.as_ref().filter(|_| step.kept.is_none());
+    let basis = basis.map(|basis| format!(" ({basis})")).unwrap_or_default();
     (step.rows_affected > 0).then(|| format!("- {}: {} {how}{basis}", step.name, records(step.rows_affected)))
 }
 
 fn kept(step: &StepState) -> Option<String> {
     let ground = step.basis.as_deref().unwrap_or("other people's records still refer to them");
-    (step.rows_withheld > 0).then(|| format!("- {}: {}. {ground}", step.name, records(step.rows_withheld)))
+    let last = step.kept.as_ref().and_then(|kept| kept.last);
+    let until = last.map(|last| format!("; all of them are deleted soon after {}", day(last)));
+    let until = until.unwrap_or_default();
+    (step.rows_withheld > 0)
+        .then(|| format!("- {}: {}. {ground}{until}", step.name, records(step.rows_withheld)))
 }
 
 fn records(count: i64) -> String {

@@ -233,12 +233,13 @@ impl StepState {
     /// Begun, and not yet proved to be done.
     #[must_use]
     pub fn is_under_way(&self) -> bool {
-        self.status == StepStatus::InProgress && !self.is_verified()
+        self.status == StepStatus::InProgress && (self.is_ending() || !self.is_verified())
     }
 
+    /// Proved to be done. While the keep of its rows ends that is so still: see [`Request::begin_end_of_keep`].
     #[must_use]
     pub fn is_verified(&self) -> bool {
-        self.rows_remaining == Some(0) || self.status == StepStatus::Withheld
+        self.rows_remaining == Some(0) || self.status == StepStatus::Withheld || self.is_ending()
     }
 
     /// Books a batch. Rows that appeared after the first count raise `rows_matched` with them, so that matched =

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{InvalidState, Outcome, Request, State, StepState, StepStatus};
+use super::{InvalidState, Kept, Outcome, Request, State, StepState, StepStatus};
 use crate::domain::{
     audit::{EventName, NewEvent},
     compiled::{CompiledPlan, Step},
@@ -24,7 +24,7 @@ impl Request {
     /// Cancels, at once where no worker holds the request and no record of one can be missing.
     ///
     /// # Errors
-    /// When the request has ended.
+    /// When the request has ended, or was taken up again after its end.
     pub fn cancel(
         &mut self,
         actor: &str,
@@ -32,6 +32,10 @@ impl Request {
         now: DateTime<Utc>,
     ) -> Result<Cancelled, InvalidState> {
         let lost = self.may_have_lost_a_record();
+        if self.is_reopened() && !self.status().is_end() {
+            let action = "cancelled: it was completed, and deletes what it kept; place a legal hold instead";
+            return Err(InvalidState { status: self.status(), action });
+        }
         match &mut self.state {
             // Also when the lease ran out: its worker may have crashed between a target commit and its record,
             // and the next claim books that before it ends the request.
@@ -110,6 +114,7 @@ impl Request {
         for step in self.steps.iter_mut().filter(|step| step.by_hand.is_none()) {
             *step = StepState {
                 basis: step.basis.take(),
+                kept: step.kept.take(),
                 rows_affected: step.rows_affected,
                 ..StepState::pending(&step.name, &step.action)
             };
@@ -139,7 +144,11 @@ impl StepState {
     pub fn initial(steps: &[Step]) -> Vec<Self> {
         steps
             .iter()
-            .map(|step| Self { basis: step.basis.clone(), ..Self::pending(&step.name, step.action.name()) })
+            .map(|step| Self {
+                basis: step.basis.clone(),
+                kept: step.until().map(|_| Kept::default()),
+                ..Self::pending(&step.name, step.action.name())
+            })
             .collect()
     }
 
@@ -159,6 +168,7 @@ impl StepState {
             started_at: None,
             finished_at: None,
             by_hand: None,
+            kept: None,
         }
     }
 }

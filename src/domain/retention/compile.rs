@@ -132,7 +132,7 @@ fn age(policy: &Policy, table: &Table, moments: Moments, faults: &mut Reader) ->
         faults.error(*line, format!("`{}` has no column `{name}`", policy.table.value), suggest(name, known));
         return None;
     };
-    let Some(time) = time_kind(table, column) else {
+    let Some(time) = TimeKind::of(table, column) else {
         let problem = format!("`{name}` is of type {}, which is no time", column.type_name);
         faults.error(*line, problem, "name a column of dates or timestamps");
         return None;
@@ -156,29 +156,6 @@ fn age(policy: &Policy, table: &Table, moments: Moments, faults: &mut Reader) ->
     })
 }
 
-/// `None` for a column that tells no date.
-fn time_kind(table: &Table, column: &Column) -> Option<TimeKind> {
-    let system = System::of(table);
-    if system == System::Sqlite {
-        let may_be = matches!(
-            column.family,
-            Family::Time | Family::Text | Family::Integer | Family::Number | Family::Any
-        );
-        return may_be.then_some(TimeKind::Any);
-    }
-    let name = column.base_type().to_ascii_lowercase();
-    let is_mysql = system == System::MySql;
-    match name.as_str() {
-        _ if column.family != Family::Time => None,
-        name if is_mysql && name.starts_with("timestamp") => Some(TimeKind::Instant),
-        name if is_mysql && name.starts_with("datetime") => Some(TimeKind::Local),
-        name if name.starts_with("timestamp") && name.ends_with("with time zone") => Some(TimeKind::Instant),
-        name if name.starts_with("timestamp") => Some(TimeKind::Local),
-        "date" => Some(TimeKind::Date),
-        _ => None,
-    }
-}
-
 fn mark(policy: &Policy, table: &Table, name: &str, faults: &mut Reader) -> Option<KeyColumn> {
     let line = policy.action.line;
     let Some(column) = table.column(name) else {
@@ -186,7 +163,7 @@ fn mark(policy: &Policy, table: &Table, name: &str, faults: &mut Reader) -> Opti
         faults.error(line, format!("`{}` has no column `{name}`", policy.table.value), suggest(name, known));
         return None;
     };
-    let takes_time = time_kind(table, column).is_some() && column.nullable;
+    let takes_time = TimeKind::of(table, column).is_some() && column.nullable;
     if column.generated || !(takes_time || matches!(column.family, Family::Boolean | Family::Integer)) {
         let problem = format!("`{name}` cannot say that a row is deleted");
         faults.error(line, problem, "name a nullable column of times, or a flag");
@@ -202,7 +179,7 @@ fn stamp(table: &Table, column: &Column, now: DateTime<Utc>) -> Action {
         Family::Boolean if system == System::Postgres => NewValue::Text("true".to_owned()),
         // A column of SQLite that is declared as an integer is taken for a flag, not for seconds since 1970.
         Family::Boolean | Family::Integer => NewValue::Number("1".to_owned()),
-        _ => NewValue::Text(match time_kind(table, column) {
+        _ => NewValue::Text(match TimeKind::of(table, column) {
             Some(TimeKind::Date) => now.format("%Y-%m-%d").to_string(),
             Some(TimeKind::Instant) if system == System::Postgres => {
                 now.to_rfc3339_opts(SecondsFormat::Micros, true)

@@ -32,6 +32,10 @@ pub struct StepBody {
     rows_remaining: Option<i64>,
     rows_withheld: i64,
     basis: Option<String>,
+    /// Of rows that are kept for a time (`keep` with `until`): when the first of those that are withheld is deleted; null for
+    /// others, and when none is left.
+    #[schema(format = DateTime)]
+    kept_until: Option<String>,
     /// Of a manual step: what is to be done. Null for others, as are the next three.
     r#do: Option<String>,
     /// Of a manual step: who is to be told (GDPR Art. 17(2), 19).
@@ -74,6 +78,7 @@ fn body(step: &StepState, note: Option<String>) -> StepBody {
         rows_remaining: step.rows_remaining,
         rows_withheld: step.rows_withheld,
         basis: step.basis.clone(),
+        kept_until: step.kept.as_ref().and_then(|kept| kept.next).map(timestamp),
         r#do: step.by_hand.as_ref().map(|by_hand| by_hand.r#do.clone()),
         recipient: step.by_hand.as_ref().and_then(|by_hand| by_hand.recipient.clone()),
         result: step.result().map(ManualResult::as_str),

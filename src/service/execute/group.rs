@@ -313,7 +313,7 @@ async fn record(
                 events.extend(booked(request, position, effect.affected, actor, json!({})));
                 events.extend(verify::verified(request, position, effect.withheld, keep, actor, now));
             }
-            if all_verified(&request.steps) {
+            if all_verified(&request.steps) && !request.has_keeps_to_look_at() {
                 events.push(request.complete(found, actor, now));
             }
             events

@@ -192,6 +192,14 @@ pub async fn confidential(service: &Service, id: Uuid) -> Result<(DataKey, Confi
     Ok((key, confidential))
 }
 
+/// The key that everything of a request is sealed with.
+pub async fn data_key(service: &Service, id: Uuid) -> Result<DataKey, Interrupt> {
+    let sealed = service.store.confidential(id).await?;
+    let (wrapped, _) = sealed
+        .ok_or_else(|| Interrupt::trouble(RunCode::Internal, "the sealed identities are gone", None, None))?;
+    Ok(service.vault.unwrap_data_key(&wrapped)?)
+}
+
 /// The root tuple as resolution sealed it.
 pub async fn root_tuple(
     service: &Service,

@@ -7,6 +7,7 @@ mod calls;
 mod code;
 mod export;
 mod group;
+mod keeps;
 mod keys;
 pub(super) mod lease;
 mod manual;
@@ -91,6 +92,9 @@ struct Run<'a> {
 }
 
 async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    if recorder.request.is_reopened() {
+        return keeps::go_on(service, recorder).await;
+    }
     // Nothing is left that this program could do.
     if manual::is_done(&recorder.request) || recorder.request.has_manual_steps_alone_left() {
         return recorder.complete(false).await;
@@ -114,6 +118,7 @@ async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Inte
     if recorder.request.kind == Kind::Export {
         return export::carry_out(&run, recorder, &confidential).await;
     }
+    keeps::require_times(&run, recorder).await?;
     code::carry_out(&run, recorder).await?;
     for group in group::groups(&run.steps) {
         match rectify::is_of_database(&run, &group) {
@@ -180,6 +185,7 @@ async fn finish(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Interrupt>
         return Ok(());
     }
     verify::all_verified(run, recorder).await?;
+    keeps::carry_out(run, recorder).await?;
     recorder.complete(run.found()).await
 }
 

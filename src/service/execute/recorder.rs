@@ -163,7 +163,8 @@ impl Recorder {
             events.extend(deferred(&mut request, &self.actor, now));
         }
         events.extend(change(&mut request, &self.actor, now));
-        if request.kind == Kind::Erasure && request.status() == Status::Completed {
+        // What a person has agreed to since it was completed first is none of its business.
+        if request.kind == Kind::Erasure && request.status() == Status::Completed && !request.is_reopened() {
             let destroyed = tx.pseudonymise_consents(request.id).await?;
             if destroyed > 0 {
                 let details = json!({ "consents": destroyed });

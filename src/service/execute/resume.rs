@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{
-    Run, calls, connector, group::booked, keys, recorded, recorder::Recorder, trouble::Interrupt, verify,
+    Run, calls, connector, group::booked, keeps, keys, recorded, recorder::Recorder, trouble::Interrupt,
+    verify,
 };
 use crate::{
     connectors::{CountOf, Resolution},
@@ -175,7 +176,7 @@ pub async fn book_recovered(run: &Run<'_>, recorder: &mut Recorder) -> Result<()
     }
     for (position, step) in run.steps.iter().enumerate() {
         let Some(state) = recorder.request.steps.get(position).cloned() else { continue };
-        if !state.is_under_way() || step.is_keep() {
+        if !state.is_under_way() || (step.is_keep() && !state.is_ending()) {
             continue;
         }
         if step.is_recorded() {
@@ -185,6 +186,7 @@ pub async fn book_recovered(run: &Run<'_>, recorder: &mut Recorder) -> Result<()
         let of = if step.may_withhold() { CountOf::Matched } else { CountOf::Remaining };
         let fresh = match step.resource() {
             Some(_) => calls::count_what_is_left(run, recorder, position, step).await?,
+            None if state.is_ending() => keeps::count_left(run, recorder, position).await?,
             None => verify::count(run, recorder, position, of).await?,
         };
         let fresh = i64::try_from(fresh).unwrap_or(i64::MAX);

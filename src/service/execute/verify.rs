@@ -37,7 +37,10 @@ impl Step {
     }
 
     pub(super) fn is_keep(&self) -> bool {
-        matches!(self.action, Action::Keep | Action::Http(Resource { act: ResourceAct::Keep, .. }))
+        matches!(
+            self.action,
+            Action::Keep | Action::KeepUntil(_) | Action::Http(Resource { act: ResourceAct::Keep, .. })
+        )
     }
 
     /// Rows may stay because others point to them.

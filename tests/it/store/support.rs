@@ -57,6 +57,7 @@ pub fn new_request() -> Request {
             started_at: None,
             finished_at: None,
             by_hand: None,
+            kept: None,
         }],
         head: ChainHead::default(),
     }

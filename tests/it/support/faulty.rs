@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use rightful::{
     connectors::{
@@ -17,7 +18,7 @@ use rightful::{
         KeyStream, Keys, Limits, RecordedRow, RecordedStream, Resolution, Taken, Trusted, Tx, Work,
     },
     domain::{
-        compiled::{ExportColumns, KeySet, Root, TableName},
+        compiled::{ExportColumns, KeyColumn, KeySet, Root, Rows, TableName, TimeKind},
         key::{Key, Tuple},
         package::Column,
         schema::Catalog,
@@ -102,6 +103,17 @@ impl Connector for Faulty {
 
     async fn count(&self, counts: &[Count<'_>], limit: Duration) -> Result<Vec<u64>, ConnectorError> {
         self.inner.count(counts, limit).await
+    }
+
+    async fn span(
+        &self,
+        rows: &Rows,
+        keys: &Keys,
+        column: &KeyColumn,
+        time: TimeKind,
+        limit: Duration,
+    ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, ConnectorError> {
+        self.inner.span(rows, keys, column, time, limit).await
     }
 
     async fn keys(&self, set: &KeySet, keys: &Keys) -> Result<KeyStream, ConnectorError> {

@@ -113,7 +113,11 @@ impl World {
             // Fresh every time: a batch sees what the batch before it left.
             let selected = self.select(run, &step.rows);
             let next = match &step.action {
-                Action::Keep | Action::Export(_) | Action::Http(_) | Action::Rectify(_) => None,
+                Action::Keep
+                | Action::KeepUntil(_)
+                | Action::Export(_)
+                | Action::Http(_)
+                | Action::Rectify(_) => None,
                 Action::Unlink { .. } => selected.iter().next().copied(),
                 Action::Delete => self.leaf(&step.rows, &selected),
                 Action::DeleteIfUnreferenced { references } => selected.iter().copied().find(|id| {
@@ -138,7 +142,11 @@ impl World {
             let Some(id) = next else { return Ok(affected) };
             affected += 1;
             match &step.action {
-                Action::Keep | Action::Export(_) | Action::Http(_) | Action::Rectify(_) => {}
+                Action::Keep
+                | Action::KeepUntil(_)
+                | Action::Export(_)
+                | Action::Http(_)
+                | Action::Rectify(_) => {}
                 Action::Unlink { columns } => self.set_null(table, id, columns),
                 Action::Delete | Action::DeleteIfUnreferenced { .. } => self.delete(table, id)?,
                 Action::Mask(mask) => {

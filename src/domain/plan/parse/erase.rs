@@ -2,7 +2,7 @@
 
 use super::{
     super::{At, Erase, MaskStrategy},
-    calls, names,
+    calls, keep, names,
     sql::read_sql,
 };
 use crate::domain::document::{Node, Reader, suggest};
@@ -81,13 +81,13 @@ fn read_erase_map(reader: &mut Reader, node: &Node, line: usize, shown: &str) ->
                 .and_then(|node| read_reason(reader, node, &format!("`basis` of {shown}")));
             Some(Erase::Mask { columns: read_mask(reader, node, shown)?, basis })
         }
-        "keep" => read_reason(reader, node, &format!("`keep` of {shown}")).map(Erase::Keep),
+        "keep" => keep::read_keep(reader, node, &format!("`keep` of {shown}")).map(Erase::Keep),
         "call" => calls::read_erase(reader, &fields, node, shown),
         _ => read_reason(reader, node, &format!("`none` of {shown}")).map(Erase::None),
     }
 }
 
-fn read_reason(reader: &mut Reader, node: &Node, what: &str) -> Option<String> {
+pub(super) fn read_reason(reader: &mut Reader, node: &Node, what: &str) -> Option<String> {
     let text = reader.text(node, what)?;
     if text.trim().is_empty() {
         reader.error(
