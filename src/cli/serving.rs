@@ -10,7 +10,9 @@ use super::{Failure, fixtures, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
-    service::{Service, code::CodeSteps, holds, packages, registry::Loaded, reminders, runs, webhooks},
+    service::{
+        Service, code::CodeSteps, holds, packages, registry::Loaded, reminders, runs, sweeps, webhooks,
+    },
     worker,
 };
 
@@ -36,7 +38,7 @@ pub(super) struct Serving {
     fixtures: config::Fixtures,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
-    /// Reminders, webhooks, schedules and runs, and holds and packages whose time is over.
+    /// Reminders, webhooks, schedules and runs, and whatever has its time over: holds, packages, data of our own.
     chores: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -79,8 +81,10 @@ impl Serving {
             let packages = packages::run(service.clone(), stop.subscribe());
             let schedules = runs::schedules::run(service.clone(), stop.subscribe());
             let runs = runs::worker::run(service.clone(), name, stop.subscribe());
+            let sweeps = sweeps::run(service.clone(), stop.subscribe());
             tokio::spawn(
-                async { tokio::join!(reminders, webhooks, holds, packages, schedules, runs) }.map(drop),
+                async { tokio::join!(reminders, webhooks, holds, packages, schedules, runs, sweeps) }
+                    .map(drop),
             )
         });
         let fixtures = config.fixtures.clone();

@@ -1,0 +1,381 @@
+//! What of the service's own is to go because its time is over: see [`Sweep`]. It is looked for outside of a write
+//! transaction, which most looks have no need of, and goes in batches, each with its event.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use diesel::{
+    dsl::{exists, not},
+    prelude::*,
+};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError, Tx,
+    conn::{Conn, each, on, read},
+    rows::{from_json, to_json, utc, uuid},
+    schema::{
+        consent_keys, consents, hold_refs, holds, idempotency_keys, package_links, packages, request_keys,
+        request_refs, request_secrets, requests, runs, sweeps, swept_requests,
+    },
+};
+use crate::domain::{
+    audit::ChainHead,
+    rectification::Corrected,
+    sweep::{Sweep, Swept},
+};
+
+/// What has gone of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweptRequest {
+    pub identities_destroyed_at: DateTime<Utc>,
+    /// Of a rectification: what other requests of the person have to know of it.
+    pub corrected: Option<Corrected>,
+    /// When everything else went that leads to a person.
+    pub reduced_at: Option<DateTime<Utc>>,
+}
+
+/// The ids of what was found to be due.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    requests: Vec<String>,
+    holds: Vec<String>,
+    consents: Vec<String>,
+    runs: Vec<String>,
+}
+
+impl Due {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// # Errors
+    /// `Internal` when a row's id is none.
+    pub fn requests(&self) -> Result<Vec<Uuid>, StoreError> {
+        self.requests.iter().map(|id| uuid(id)).collect()
+    }
+}
+
+/// Ended, and answered where that was recorded, until then.
+#[diesel::dsl::auto_type]
+fn is_over(before: NaiveDateTime) -> _ {
+    let answered = requests::answered_at.is_null().or(requests::answered_at.le(before));
+    requests::finished_at.le(before).and(answered)
+}
+
+#[diesel::dsl::auto_type]
+fn may_be_forgotten(before: NaiveDateTime) -> _ {
+    let over: is_over = is_over(before);
+    over
+}
+
+/// One whose package can still be fetched waits for the end of that.
+#[diesel::dsl::auto_type]
+fn may_be_reduced(before: NaiveDateTime) -> _ {
+    let live = packages::table.filter(packages::request_id.eq(requests::id));
+    let over: may_be_forgotten = may_be_forgotten(before);
+    over.and(not(exists(live.filter(packages::expired_at.is_null()))))
+}
+
+#[diesel::dsl::auto_type]
+fn is_sealed() -> _ {
+    exists(request_secrets::table.filter(request_secrets::request_id.eq(requests::id)))
+}
+
+#[diesel::dsl::auto_type]
+fn is_reduced() -> _ {
+    let own = swept_requests::table.filter(swept_requests::request_id.eq(requests::id));
+    exists(own.filter(swept_requests::reduced_at.is_not_null()))
+}
+
+#[diesel::dsl::auto_type]
+fn is_key_of_ended(before: NaiveDateTime) -> _ {
+    let own = requests::table.filter(requests::id.eq(idempotency_keys::request_id));
+    let over: is_over = is_over(before);
+    exists(own.filter(over))
+}
+
+#[diesel::dsl::auto_type]
+fn is_key_of_old(before: NaiveDateTime) -> _ {
+    let own = consents::table.filter(consents::id.eq(consent_keys::consent_id));
+    exists(own.filter(consents::recorded_at.le(before)))
+}
+
+/// The runs of a schedule have their moment for a key, which keeps two processes from firing for it twice.
+#[diesel::dsl::auto_type]
+fn has_old_key(before: NaiveDateTime) -> _ {
+    let schedules: &'static str = "schedule:%";
+    let by_caller = runs::idempotency_key.is_not_null().and(runs::created_by.not_like(schedules));
+    runs::finished_at.le(before).and(by_caller)
+}
+
+/// Ids that still fit, kept from being changed by others until the transaction ends.
+macro_rules! locked {
+    ($conn:expr, $query:expr) => {
+        match $conn {
+            // BEGIN IMMEDIATE locked the whole file already.
+            Conn::Sqlite(c) => $query.load::<String>(c.get_mut()).await?,
+            // One that somebody is at is left for the next time: waiting could end in a deadlock.
+            Conn::Postgres(c) => $query.for_update().skip_locked().load::<String>(&mut **c).await?,
+        }
+    };
+}
+
+/// Requests that something is sealed with, and that are over in this sense, the oldest first. Looked for by what is sealed,
+/// because there is less of that than of requests.
+macro_rules! sealed {
+    ($over:expr, $limit:ident) => {{
+        let own = requests::table.filter(requests::id.eq(request_secrets::request_id));
+        request_secrets::table
+            .filter(exists(own.filter($over)))
+            .order(request_secrets::request_id)
+            .limit($limit)
+            .select(request_secrets::request_id)
+    }};
+}
+
+/// Deletes the rows of one table that belong to these; how many they were.
+macro_rules! delete_of {
+    ($conn:expr, $table:ident, $owner:ident, $ids:expr) => {{
+        let rows = $table::table.filter($table::$owner.eq_any($ids));
+        on!($conn, |c| diesel::delete(rows).execute(c).await)?
+    }};
+}
+
+impl Store {
+    /// What has gone of these requests; those that are whole are absent.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn swept_requests(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, SweptRequest>, StoreError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+        let query = swept_requests::table.filter(swept_requests::request_id.eq_any(&ids));
+        type Row = (String, NaiveDateTime, Option<String>, Option<NaiveDateTime>);
+        let rows: Vec<Row> = read!(self, |c| query.load(c).await);
+        let swept = |(id, destroyed_at, corrected, reduced_at): Row| {
+            let swept = SweptRequest {
+                identities_destroyed_at: destroyed_at.and_utc(),
+                corrected: corrected.as_deref().map(from_json).transpose()?,
+                reduced_at: utc(reduced_at),
+            };
+            Ok((uuid(&id)?, swept))
+        };
+        rows.into_iter().map(swept).collect()
+    }
+
+    /// What ended until `before` and has not gone yet, at most `limit` of each kind, the oldest first.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn due(&self, sweep: Sweep, before: DateTime<Utc>, limit: i64) -> Result<Due, StoreError> {
+        let before = before.naive_utc();
+        let mut held = self.reader().await?;
+        let conn = &mut held.conn;
+        let ended_holds = holds::table.filter(holds::ended_at.le(before)).order(holds::id).limit(limit);
+        let mut due = Due::default();
+        match sweep {
+            Sweep::Identities => {
+                let sealed = sealed!(may_be_forgotten(before), limit);
+                let of_holds = ended_holds.filter(holds::identities_destroyed_at.is_null()).select(holds::id);
+                due.requests = on!(conn, |c| sealed.load(c).await)?;
+                due.holds = on!(conn, |c| of_holds.load(c).await)?;
+            }
+            Sweep::Requests => {
+                let sealed = sealed!(may_be_reduced(before), limit);
+                let own = requests::table.filter(requests::id.eq(swept_requests::request_id));
+                let left = swept_requests::table
+                    .filter(swept_requests::reduced_at.is_null())
+                    .filter(exists(own.filter(may_be_reduced(before))))
+                    .order(swept_requests::request_id)
+                    .limit(limit)
+                    .select(swept_requests::request_id);
+                let of_holds = ended_holds.filter(holds::reduced_at.is_null()).select(holds::id);
+                due.requests = on!(conn, |c| sealed.load(c).await)?;
+                due.requests.extend(on!(conn, |c| left.load::<String>(c).await)?);
+                due.holds = on!(conn, |c| of_holds.load(c).await)?;
+            }
+            Sweep::IdempotencyKeys => {
+                let of_requests = idempotency_keys::table
+                    .filter(is_key_of_ended(before))
+                    .order(idempotency_keys::request_id)
+                    .limit(limit)
+                    .select(idempotency_keys::request_id);
+                let of_consents = consent_keys::table
+                    .filter(is_key_of_old(before))
+                    .order(consent_keys::consent_id)
+                    .limit(limit)
+                    .select(consent_keys::consent_id);
+                let of_runs = runs::table.filter(has_old_key(before)).limit(limit).select(runs::id);
+                due.requests = on!(conn, |c| of_requests.load(c).await)?;
+                due.consents = on!(conn, |c| of_consents.load(c).await)?;
+                due.runs = on!(conn, |c| of_runs.load(c).await)?;
+            }
+        }
+        held.give_back();
+        Ok(due)
+    }
+}
+
+impl Tx {
+    /// Has go what was found to be due and still is, with one event. `corrected`: what has to be known of rectifications
+    /// whose identities go. Nothing is left to do where another process was faster.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn sweep(
+        &mut self,
+        sweep: Sweep,
+        due: &Due,
+        corrected: &[(Uuid, Corrected)],
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Swept, StoreError> {
+        let mut head = self.own_sweep(sweep).await?;
+        let times = (before.naive_utc(), now.naive_utc());
+        let swept = match sweep {
+            Sweep::Identities => Swept {
+                requests: self.forget_requests(&due.requests, corrected, times).await?,
+                holds: self.forget_holds(&due.holds, times).await?,
+                idempotency_keys: 0,
+            },
+            Sweep::Requests => self.reduce(due, times).await?,
+            Sweep::IdempotencyKeys => {
+                Swept { idempotency_keys: self.forget_keys(due, times.0).await?, ..Swept::default() }
+            }
+        };
+        if !swept.is_nothing() {
+            self.append_to(&sweep.stream(), &mut head, vec![swept.event(sweep, before)]).await?;
+            let chain = diesel::update(sweeps::table.find(sweep.as_str()))
+                .set((sweeps::audit_seq.eq(head.seq), sweeps::audit_hash.eq(head.hash)));
+            on!(self.conn().await?, |c| chain.execute(c).await)?;
+        }
+        Ok(swept)
+    }
+
+    /// Where the chain of a sweep stands. Others who are to do the same wait until this transaction ends.
+    async fn own_sweep(&mut self, sweep: Sweep) -> Result<ChainHead, StoreError> {
+        let head = ChainHead::default();
+        let first = (
+            sweeps::name.eq(sweep.as_str()),
+            sweeps::audit_seq.eq(head.seq),
+            sweeps::audit_hash.eq(head.hash),
+        );
+        let insert = diesel::insert_into(sweeps::table).values(first).on_conflict_do_nothing();
+        on!(self.conn().await?, |c| insert.execute(c).await)?;
+        let own = sweeps::table.find(sweep.as_str()).select((sweeps::audit_seq, sweeps::audit_hash));
+        let (seq, hash) = match self.conn().await? {
+            // BEGIN IMMEDIATE locked the whole file already.
+            Conn::Sqlite(c) => own.get_result(c.get_mut()).await?,
+            Conn::Postgres(c) => own.for_update().get_result(&mut **c).await?,
+        };
+        Ok(ChainHead { seq, hash })
+    }
+
+    /// Destroys what is sealed with requests.
+    async fn forget_requests(
+        &mut self,
+        due: &[String],
+        corrected: &[(Uuid, Corrected)],
+        (before, now): (NaiveDateTime, NaiveDateTime),
+    ) -> Result<usize, StoreError> {
+        let still = requests::table
+            .filter(requests::id.eq_any(due))
+            .filter(may_be_forgotten(before).and(is_sealed()))
+            .select(requests::id);
+        let conn = self.conn().await?;
+        let ids = locked!(conn, still);
+        delete_of!(conn, request_secrets, request_id, &ids);
+        delete_of!(conn, request_keys, request_id, &ids);
+        let kept: HashMap<String, String> = corrected
+            .iter()
+            .map(|(id, corrected)| Ok((id.to_string(), to_json(corrected)?)))
+            .collect::<Result<_, StoreError>>()?;
+        let kept = &kept;
+        each!(&*conn, &ids, |id| {
+            let row = (
+                swept_requests::request_id.eq(id),
+                swept_requests::identities_destroyed_at.eq(now),
+                swept_requests::corrected.eq(kept.get(id)),
+            );
+            diesel::insert_into(swept_requests::table).values(row)
+        });
+        Ok(ids.len())
+    }
+
+    async fn forget_holds(
+        &mut self,
+        due: &[String],
+        (before, now): (NaiveDateTime, NaiveDateTime),
+    ) -> Result<usize, StoreError> {
+        let still = holds::table
+            .filter(holds::id.eq_any(due).and(holds::ended_at.le(before)))
+            .filter(holds::identities_destroyed_at.is_null())
+            .select(holds::id);
+        let conn = self.conn().await?;
+        let ids = locked!(conn, still);
+        let forget = diesel::update(holds::table.filter(holds::id.eq_any(&ids))).set((
+            holds::wrapped_key.eq(Vec::<u8>::new()),
+            holds::confidential.eq(Vec::<u8>::new()),
+            holds::identities_destroyed_at.eq(Some(now)),
+        ));
+        Ok(on!(conn, |c| forget.execute(c).await)?)
+    }
+
+    /// Takes from requests and holds what else leads to a person.
+    async fn reduce(
+        &mut self,
+        due: &Due,
+        times: (NaiveDateTime, NaiveDateTime),
+    ) -> Result<Swept, StoreError> {
+        let (before, now) = times;
+        let conn = self.conn().await?;
+        let still = requests::table
+            .filter(requests::id.eq_any(&due.requests))
+            .filter(may_be_reduced(before).and(not(is_reduced())))
+            .select(requests::id);
+        let ids = locked!(conn, still);
+        delete_of!(conn, request_refs, request_id, &ids);
+        delete_of!(conn, package_links, request_id, &ids);
+        let idempotency_keys = delete_of!(conn, idempotency_keys, request_id, &ids);
+        self.forget_requests(&ids, &[], times).await?;
+        let unname = diesel::update(requests::table.filter(requests::id.eq_any(&ids)))
+            .set((requests::external_id.eq(None::<String>), requests::subject_ref.eq(None::<String>)));
+        on!(self.conn().await?, |c| unname.execute(c).await)?;
+        let of_requests = swept_requests::table.filter(swept_requests::request_id.eq_any(&ids));
+        let reduce = diesel::update(of_requests)
+            .set((swept_requests::corrected.eq(None::<String>), swept_requests::reduced_at.eq(Some(now))));
+        on!(self.conn().await?, |c| reduce.execute(c).await)?;
+        let conn = self.conn().await?;
+        let still = holds::table
+            .filter(holds::id.eq_any(&due.holds).and(holds::ended_at.le(before)))
+            .filter(holds::reduced_at.is_null())
+            .select(holds::id);
+        let of_holds = locked!(conn, still);
+        delete_of!(conn, hold_refs, hold_id, &of_holds);
+        self.forget_holds(&of_holds, times).await?;
+        let reduce = diesel::update(holds::table.filter(holds::id.eq_any(&of_holds)))
+            .set(holds::reduced_at.eq(Some(now)));
+        on!(self.conn().await?, |c| reduce.execute(c).await)?;
+        Ok(Swept { requests: ids.len(), holds: of_holds.len(), idempotency_keys })
+    }
+
+    async fn forget_keys(&mut self, due: &Due, before: NaiveDateTime) -> Result<usize, StoreError> {
+        let conn = self.conn().await?;
+        let of_requests = idempotency_keys::table
+            .filter(idempotency_keys::request_id.eq_any(&due.requests).and(is_key_of_ended(before)));
+        let of_consents = consent_keys::table
+            .filter(consent_keys::consent_id.eq_any(&due.consents).and(is_key_of_old(before)));
+        let of_runs = diesel::update(runs::table)
+            .filter(runs::id.eq_any(&due.runs).and(has_old_key(before)))
+            .set(runs::idempotency_key.eq(None::<String>));
+        let requests = on!(conn, |c| diesel::delete(of_requests).execute(c).await)?;
+        let consents = on!(conn, |c| diesel::delete(of_consents).execute(c).await)?;
+        let runs = on!(conn, |c| of_runs.execute(c).await)?;
+        Ok(requests + consents + runs)
+    }
+}
