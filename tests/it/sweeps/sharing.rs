@@ -155,6 +155,7 @@ async fn a_service_that_is_killed_at_it_goes_on_where_it_was() {
         let until = Instant::now() + Duration::from_secs(60);
         let mut before = left();
         while before > 2 {
+            println!("{before} rows are left");
             let process = site.start();
             while left() == before {
                 assert!(Instant::now() < until, "in vain: {before} are left");
