@@ -257,22 +257,26 @@ impl Tx {
         Ok(swept)
     }
 
-    /// Where the chain of a sweep stands. Others who are to do the same wait until this transaction ends.
+    /// Where the chain of a sweep stands. No other process removes anything until this transaction ends: two kinds of sweep
+    /// may be after the same rows, and only lock what they do not change.
     async fn own_sweep(&mut self, sweep: Sweep) -> Result<ChainHead, StoreError> {
-        let head = ChainHead::default();
-        let first = (
-            sweeps::name.eq(sweep.as_str()),
-            sweeps::audit_seq.eq(head.seq),
-            sweeps::audit_hash.eq(head.hash),
-        );
-        let insert = diesel::insert_into(sweeps::table).values(first).on_conflict_do_nothing();
-        on!(self.conn().await?, |c| insert.execute(c).await)?;
-        let own = sweeps::table.find(sweep.as_str()).select((sweeps::audit_seq, sweeps::audit_hash));
-        let (seq, hash) = match self.conn().await? {
+        each!(&*self.conn().await?, Sweep::ALL, |sweep| {
+            let head = ChainHead::default();
+            let first = (
+                sweeps::name.eq(sweep.as_str()),
+                sweeps::audit_seq.eq(head.seq),
+                sweeps::audit_hash.eq(head.hash),
+            );
+            diesel::insert_into(sweeps::table).values(first).on_conflict_do_nothing()
+        });
+        let all = sweeps::table.order(sweeps::name);
+        let rows: Vec<(String, i64, String)> = match self.conn().await? {
             // BEGIN IMMEDIATE locked the whole file already.
-            Conn::Sqlite(c) => own.get_result(c.get_mut()).await?,
-            Conn::Postgres(c) => own.for_update().get_result(&mut **c).await?,
+            Conn::Sqlite(c) => all.load(c.get_mut()).await?,
+            Conn::Postgres(c) => all.for_update().load(&mut **c).await?,
         };
+        let own = rows.into_iter().find(|(name, ..)| name == sweep.as_str());
+        let (_, seq, hash) = own.ok_or_else(|| StoreError::internal("a sweep has no row"))?;
         Ok(ChainHead { seq, hash })
     }
 

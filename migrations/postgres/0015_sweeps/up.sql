@@ -22,8 +22,8 @@ ALTER TABLE holds ADD COLUMN identities_destroyed_at timestamp
 -- When its pseudonyms went too.
 ALTER TABLE holds ADD COLUMN reduced_at timestamp CHECK (reduced_at IS NULL OR identities_destroyed_at IS NOT NULL);
 
--- What has gone is told in one stream for each of `identities`, `requests` and `idempotency_keys`. Whoever is at one has
--- locked its row, so that several processes share the work and tell of it once.
+-- What has gone is told in one stream for each sweep. Whoever removes something has locked these rows, so that several
+-- processes share the work and tell of it once.
 CREATE TABLE sweeps (
     name          text COLLATE "C" PRIMARY KEY,
     -- Last event of the stream `sweep:<name>`, so that a cut tail of the log shows.
