@@ -20,6 +20,7 @@ use crate::{
         document::{Fault, Severity},
         plan::{PlanFile, gaps},
         request::{CODE, Kind, MANUAL},
+        sweep::{Periods, Sweep},
     },
     http::auth::Verifier,
     service::{
@@ -34,7 +35,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  rightful check && rightful serve")]
 pub(super) struct Check {
-    /// Prints `{"ok": …, "faults": […], "connections": {…}, "plans": […]}`.
+    /// Prints `{"ok": …, "faults": […], "connections": {…}, "plans": […], "retention": {…}}`.
     #[arg(long)]
     json: bool,
 }
@@ -45,6 +46,7 @@ struct Findings {
     down: BTreeMap<String, ConnectorError>,
     connections: Vec<String>,
     plans: Vec<FromFile>,
+    periods: Periods,
 }
 
 impl Check {
@@ -64,6 +66,7 @@ async fn look(path: &Path, code: &CodeSteps) -> Findings {
     if let Err(error) = Verifier::new((&config.auth).into()) {
         findings.faults.push(fault(&config, None, format!("auth.keys: {error}")));
     }
+    findings.periods = config.retention.periods;
     let connectors = connectors(&config, &mut findings);
     findings.connections = config.connections.keys().cloned().collect();
     let (plans, loaded) = compile_folder(&connectors, &config.plans).await;
@@ -208,6 +211,10 @@ impl Findings {
             let exported: Vec<&str> = plan.export.iter().map(|step| step.name.as_str()).collect();
             let _ = writeln!(text, "  export: {}", exported.join(", "));
         }
+        for sweep in Sweep::ALL {
+            let kept = self.periods.of(sweep).map_or("for ever".to_owned(), |period| period.to_string());
+            let _ = writeln!(text, "retention.{}: {kept}", sweep.as_str());
+        }
         let _ = writeln!(text, "ok: {} connections, {} plans", self.connections.len(), self.plans.len());
         text
     }
@@ -238,8 +245,12 @@ impl Findings {
                 })
             })
             .collect();
-        let answer =
-            json!({ "ok": self.errors() == 0, "faults": faults, "connections": connections, "plans": plans });
+        let period = |sweep: Sweep| (sweep.as_str(), self.periods.of(sweep).map(|period| period.to_string()));
+        let retention: BTreeMap<&str, Option<String>> = Sweep::ALL.into_iter().map(period).collect();
+        let answer = json!({
+            "ok": self.errors() == 0, "faults": faults, "connections": connections, "plans": plans,
+            "retention": retention,
+        });
         format!("{answer:#}\n")
     }
 }

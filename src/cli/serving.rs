@@ -11,7 +11,7 @@ use crate::{
     config::{self, Config},
     http::{self, Options, Running},
     service::{
-        Service, code::CodeSteps, holds, keeps, packages, registry::Loaded, reminders, runs, webhooks,
+        Service, code::CodeSteps, holds, keeps, packages, registry::Loaded, reminders, runs, sweeps, webhooks,
     },
     worker,
 };
@@ -38,7 +38,7 @@ pub(super) struct Serving {
     fixtures: config::Fixtures,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
-    /// Reminders, webhooks, schedules and runs, and holds and packages whose time is over.
+    /// Reminders, webhooks, schedules and runs, and whatever has its time over: holds, packages, data of our own.
     chores: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -82,8 +82,9 @@ impl Serving {
             let packages = packages::run(service.clone(), stop.subscribe());
             let schedules = runs::schedules::run(service.clone(), stop.subscribe());
             let runs = runs::worker::run(service.clone(), name, stop.subscribe());
+            let sweeps = sweeps::run(service.clone(), stop.subscribe());
             tokio::spawn(
-                async { tokio::join!(reminders, webhooks, holds, keeps, packages, schedules, runs) }
+                async { tokio::join!(reminders, webhooks, holds, keeps, packages, schedules, runs, sweeps) }
                     .map(drop),
             )
         });

@@ -149,6 +149,7 @@ fn upkeep(config: &Config) -> Result<Upkeep, StartError> {
         schedules: config.schedules.clone(),
         approval: config.approval_of_runs.clone(),
         archives,
+        periods: retention.periods,
     })
 }
 

@@ -15,6 +15,7 @@ use crate::domain::{
     retention::Policy,
     run::{Task, TaskKind},
     schedule::{Schedule, Timing},
+    sweep::Periods,
 };
 
 mod backups;
@@ -68,7 +69,7 @@ pub struct Config {
     pub worker: Worker,
 }
 
-/// What is done with old rows.
+/// What is done with old rows, and how long the service keeps what is its own.
 #[derive(Debug, Clone, Default)]
 pub struct Retention {
     pub policies: BTreeMap<String, Policy>,
@@ -76,6 +77,7 @@ pub struct Retention {
     pub timings: Vec<(Task, Timing)>,
     /// Where archived rows go.
     pub archive: Option<ExportStore>,
+    pub periods: Periods,
 }
 
 /// Who issues the tokens that are accepted.

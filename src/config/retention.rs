@@ -1,4 +1,4 @@
-//! The section `retention`: what becomes of old rows.
+//! The section `retention`: what becomes of old rows, and how long the service keeps what is its own.
 
 use super::{
     Retention,
@@ -7,11 +7,12 @@ use super::{
 };
 use crate::domain::{
     document::{At, Fields, Node},
-    period::FORM,
+    period::{FORM, Period},
     plan::{Reference, read_mask, read_sql},
     retention::{Nulls, Policy, PolicyAction},
     run::Task,
     schedule::Timing,
+    sweep::{Periods, Sweep},
 };
 
 const POLICY: [&str; 12] = [
@@ -33,13 +34,19 @@ const ACTIONS: &str = "delete, archive, { soft_delete: COLUMN } or { mask: { COL
 impl Sections<'_> {
     pub(super) fn retention(&mut self, root: &Fields<'_>) -> Retention {
         let mut retention = Retention::default();
-        let known = ["policies", "archive"];
+        let [identities, requests, idempotency_keys] = Sweep::ALL.map(Sweep::as_str);
+        let known = ["policies", "archive", identities, requests, idempotency_keys];
         let Some(fields) = self.section(root, "retention", &known) else { return retention };
         if fields.get("archive").is_some() {
             let folder = self.sources.folder.to_path_buf();
             retention.archive =
                 self.value(&fields, "archive", "", |text| store(text, &folder, "a place for archives"));
         }
+        retention.periods = Periods {
+            identities: self.period(&fields, identities),
+            requests: self.period(&fields, requests),
+            idempotency_keys: self.period(&fields, idempotency_keys),
+        };
         let Some(node) = fields.get("policies") else { return retention };
         for (name, node) in self.reader.map(node, "`retention.policies`").unwrap_or_default() {
             if !is_name(&name.value) {
@@ -72,13 +79,9 @@ impl Sections<'_> {
         let table = self.needed(&fields, &what, "table", "TABLE or SCHEMA.TABLE");
         let table = table.and_then(|table| self.table(table));
         let timestamp = self.needed(&fields, &what, "timestamp", "the column that tells how old a row is");
-        let older_than = self.needed(&fields, &what, "older_than", FORM).and_then(|text| {
-            let period = text
-                .value
-                .parse()
-                .map_err(|form: &str| (format!("`{}` is no period", text.value), form.to_owned()));
-            self.checked(text.line, "older_than", period)
-        });
+        let older_than = self.needed(&fields, &what, "older_than", FORM);
+        let older_than =
+            older_than.and_then(|text| self.checked(text.line, "older_than", period(&text.value)));
         let nulls = match fields.get("nulls") {
             None => Some(None),
             Some(_) => self.value(&fields, "nulls", "keep", |text| match text {
@@ -112,6 +115,11 @@ impl Sections<'_> {
             allow_all: allow_all.unwrap_or(false),
         };
         Some((policy, timing))
+    }
+
+    fn period(&mut self, fields: &Fields<'_>, key: &str) -> Option<Period> {
+        let (line, text) = self.text(fields, key)?;
+        self.checked(line, key, period(&text))
     }
 
     fn needed(&mut self, fields: &Fields<'_>, what: &str, key: &str, remedy: &str) -> Option<At<String>> {
@@ -193,4 +201,8 @@ impl Sections<'_> {
             }
         }
     }
+}
+
+fn period(text: &str) -> Result<Period, (String, String)> {
+    text.parse().map_err(|form: &str| (format!("`{text}` is no period"), form.to_owned()))
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::domain::sweep::Sweep;
 
 mod backups;
 mod schedules;
@@ -290,4 +291,27 @@ fn fixtures_are_loaded_where_they_are_configured() {
     let text = format!("{GOOD}fixtures: {{ environment: development }}\n");
     let found = parse(Path::new("/etc/rightful/rightful.yaml"), &text, &of_process).unwrap().fixtures;
     assert_eq!(found.environment.as_deref(), Some("staging"));
+}
+
+#[test]
+fn the_periods_of_the_services_own_data_are_read_and_their_faults_are_told() {
+    let with = |section: &str| parse_text(&format!("{GOOD}retention: {{ {section} }}\n"));
+    let shown = |section: &str| {
+        let periods = with(section).unwrap_or_else(|faults| panic!("{faults:#?}")).retention.periods;
+        Sweep::ALL.map(|sweep| periods.of(sweep).map(|period| period.to_string()).unwrap_or_default())
+    };
+    assert_eq!(shown("identities: 90d, requests: 3y, idempotency_keys: 30d"), ["90d", "3y", "30d"]);
+    assert_eq!(shown("identities: 90d"), ["90d", "", ""]);
+    assert_eq!(shown("requests: 6mo"), ["", "6mo", ""]);
+    assert_eq!(parse_text(GOOD).unwrap().retention.periods, Periods::default());
+    for (section, problem) in [
+        ("identities: 90", "identities: `90` is no period"),
+        ("requests: 0d", "requests: `0d` is no period"),
+        ("idempotency_keys: soon", "idempotency_keys: `soon` is no period"),
+        ("identity: 90d", "did you mean `identities`?"),
+    ] {
+        let faults = with(section).unwrap_err();
+        let [fault] = faults.as_slice() else { panic!("{section}: {faults:#?}") };
+        assert!(fault.to_string().contains(problem), "{section}: {fault}");
+    }
 }

@@ -67,10 +67,11 @@ pub enum EventName {
     BackupVerified,
     BackupFailed,
     FixturesLoaded,
+    RetentionSwept,
 }
 
 impl EventName {
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -119,6 +120,7 @@ impl EventName {
         Self::BackupVerified,
         Self::BackupFailed,
         Self::FixturesLoaded,
+        Self::RetentionSwept,
     ];
 
     #[must_use]
@@ -172,6 +174,7 @@ impl EventName {
             Self::BackupVerified => "backup.verified",
             Self::BackupFailed => "backup.failed",
             Self::FixturesLoaded => "fixtures.loaded",
+            Self::RetentionSwept => "retention.swept",
         }
     }
 }

@@ -83,6 +83,10 @@ pub struct Hold {
     /// `None`: until somebody ends it.
     pub expires_at: Option<DateTime<Utc>>,
     pub ended: Option<Ended>,
+    /// When person and reason were destroyed.
+    pub identities_destroyed_at: Option<DateTime<Utc>>,
+    /// When its pseudonyms went too.
+    pub reduced_at: Option<DateTime<Utc>>,
     /// Of the last audit event of `hold:<id>`.
     pub head: ChainHead,
 }
@@ -217,6 +221,8 @@ mod tests {
             placed_at: Clock.now(),
             expires_at: None,
             ended: None,
+            identities_destroyed_at: None,
+            reduced_at: None,
             head: ChainHead::default(),
         }
     }

@@ -24,5 +24,6 @@ pub mod retention;
 pub mod run;
 pub mod schedule;
 pub mod schema;
+pub mod sweep;
 pub mod vault;
 pub mod webhook;

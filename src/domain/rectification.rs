@@ -11,12 +11,13 @@ use serde_json::Value;
 
 use super::{
     compile::key_column,
-    compiled::{KeyColumn, TableName},
+    compiled::{Action, KeyColumn, Step, TableName},
     schema::{Column, RowAddress, Table},
 };
 
 mod arrays;
 mod bind;
+mod corrected;
 mod identities;
 mod narrow;
 mod resources;
@@ -28,6 +29,7 @@ mod types;
 mod values;
 
 pub use bind::{ChangesFault, bind};
+pub use corrected::Corrected;
 pub use identities::{Identities, lasting_refs, refs_at_work, renamed_columns};
 pub use sqlite::reads_as_number;
 pub(super) use values::column_value;
@@ -182,6 +184,17 @@ pub struct Changes(pub BTreeMap<String, Value>);
 impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Changes([redacted])")
+    }
+}
+
+impl Step {
+    /// What a step of a rectification corrects; `None` of one at an HTTP service.
+    #[must_use]
+    pub fn rectification(&self) -> Option<&Rectification> {
+        match &self.action {
+            Action::Rectify(rectification) => Some(rectification),
+            _ => None,
+        }
     }
 }
 

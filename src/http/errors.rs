@@ -101,6 +101,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::OwnRequest => {
             Problem::new(Code::Forbidden, "A request is decided by somebody else than who submitted it.")
         }
+        Refusal::IdentitiesDestroyed => sentence(Code::IdentitiesDestroyed, refusal),
         Refusal::NoSuchStep => Problem::not_found(),
         Refusal::InFuture(name) | Refusal::BeforeReceipt(name) => {
             Problem::invalid(vec![FieldError::new(pointer(name), refusal.to_string())])
@@ -113,11 +114,15 @@ fn refused(refusal: &Refusal) -> Problem {
 }
 
 fn invalid_state(reason: &impl std::fmt::Display) -> Problem {
+    sentence(Code::InvalidState, reason)
+}
+
+fn sentence(code: Code, reason: &impl std::fmt::Display) -> Problem {
     let mut detail = reason.to_string();
     if let Some(first) = detail.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    Problem::new(Code::InvalidState, format!("{detail}."))
+    Problem::new(code, format!("{detail}."))
 }
 
 fn unavailable(detail: &str) -> Problem {

@@ -51,7 +51,7 @@ pub struct PlaceHoldBody {
 pub struct HoldBody {
     id: Uuid,
     plan: String,
-    /// Null for auditors.
+    /// Null for auditors, and once it was destroyed.
     subject: Option<BTreeMap<String, Value>>,
     subject_refs: Vec<SubjectRef>,
     scope: &'static str,
@@ -67,6 +67,12 @@ pub struct HoldBody {
     ended_by: Option<String>,
     #[schema(format = DateTime)]
     ended_at: Option<String>,
+    /// When subject and reason were destroyed, because their time was over (`retention.identities`).
+    #[schema(format = DateTime)]
+    identities_destroyed_at: Option<String>,
+    /// When its pseudonyms went too (`retention.requests`).
+    #[schema(format = DateTime)]
+    reduced_at: Option<String>,
 }
 
 /// A hold that was just placed.
@@ -99,6 +105,8 @@ fn shape(reading: HoldReading, reader: &Reader) -> HoldBody {
         expires_at: hold.expires_at.map(timestamp),
         ended_by,
         ended_at,
+        identities_destroyed_at: hold.identities_destroyed_at.map(timestamp),
+        reduced_at: hold.reduced_at.map(timestamp),
     }
 }
 

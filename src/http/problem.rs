@@ -56,6 +56,7 @@ codes! {
     DuplicateRun = CONFLICT "duplicate_run" "Another run of this task is not over";
     PolicyRefused = CONFLICT "policy_refused" "The retention policy cannot be carried out";
     InvalidState = CONFLICT "invalid_state" "The request's state does not allow this";
+    IdentitiesDestroyed = CONFLICT "identities_destroyed" "Nobody knows any more whom the request is about";
     Gone = GONE "gone" "It was there, and is gone for good";
     RangeNotSatisfiable = RANGE_NOT_SATISFIABLE "range_not_satisfiable" "The range lies outside";
     PayloadTooLarge = PAYLOAD_TOO_LARGE "payload_too_large" "The body is too large";

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         audit::NewEvent,
         compiled::{CompiledPlan, Step},
-        request::{Cancelled, Confidential, Kind, Places, Request, State, WithReason},
+        request::{Cancelled, Confidential, Kind, Places, Refusal, Request, State, WithReason},
     },
     store::{NewSecrets, Tx},
 };
@@ -76,7 +76,7 @@ async fn pinned(service: &Service, request: &Request) -> Result<Option<CompiledP
 /// current version, if its subject fits that one.
 ///
 /// # Errors
-/// In another state, or when another request of the same person was opened meanwhile.
+/// In another state, once its identities were destroyed, or when another request of the same person was opened meanwhile.
 pub async fn retry(
     service: &Service,
     reader: &Reader,
@@ -107,6 +107,9 @@ async fn retry_in(
     let mut request = tx.lock_request(id).await?.ok_or(ServiceError::NotFound)?;
     let had_ended = request.status().is_end();
     let mut event = request.retry(&reader.sub, with_reason, service.clock.now())?;
+    if had_ended && tx.secrets(id).await?.is_none() {
+        return Err(Refusal::IdentitiesDestroyed.into());
+    }
     let newer = newer_version(service, &request, known);
     let refs = match &newer {
         Some(newer) => {
@@ -222,8 +225,12 @@ async fn change_in(
 /// Puts a text beside what is sealed with a request.
 async fn seal(service: &Service, tx: &mut Tx, id: Uuid, text: Text) -> Result<(), ServiceError> {
     const UNREADABLE: ServiceError = ServiceError::Internal("what is sealed with a request cannot be read");
-    let NewSecrets { wrapped_key, confidential } = tx.secrets(id).await?.ok_or(UNREADABLE)?;
+    let NewSecrets { wrapped_key, confidential } =
+        tx.secrets(id).await?.ok_or(Refusal::IdentitiesDestroyed)?;
     let data_key = service.vault.unwrap_data_key(&wrapped_key).map_err(|_| UNREADABLE)?;
+    if confidential.is_empty() {
+        return Err(Refusal::IdentitiesDestroyed.into());
+    }
     let plain = data_key.open(&confidential, CONFIDENTIAL).map_err(|_| UNREADABLE)?;
     let mut confidential: Confidential = serde_json::from_slice(&plain).map_err(|_| UNREADABLE)?;
     match text {

@@ -16,7 +16,7 @@ use crate::{
         consent::{Consent, ConsentConfidential, ConsentState, ShownText, Source},
         request::{Refusal, Subject},
     },
-    store::{self, ConsentFilter, NewConsent, WholeConsent},
+    store::{self, ConsentFilter, NewConsent, StoreError, WholeConsent},
 };
 
 /// What a person did, as it was told.
@@ -92,7 +92,8 @@ pub async fn record(service: &Service, reader: &Reader, act: Act) -> Result<Reco
             store::Recorded::IdempotencyConflict => {
                 tx.rollback().await?;
                 let again = again_under(service, reader, idempotency).await?;
-                return again.ok_or(ServiceError::Internal("an idempotency key vanished"));
+                // Its time was over in this very moment.
+                return again.ok_or(ServiceError::Store(StoreError::Busy));
             }
         };
     tx.commit().await?;

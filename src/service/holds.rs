@@ -47,7 +47,7 @@ pub struct Placement {
 /// A hold as its reader may see it.
 pub struct HoldReading {
     pub hold: Hold,
-    /// `None` when it was sealed under another `pseudonym_key`.
+    /// `None` once it was destroyed, or when it was sealed under another `pseudonym_key`.
     pub confidential: Option<HoldConfidential>,
     pub refs: Vec<(String, String)>,
 }
@@ -89,6 +89,8 @@ pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> 
         placed_at: now,
         expires_at: placement.expires_at,
         ended: None,
+        identities_destroyed_at: None,
+        reduced_at: None,
         head: ChainHead::default(),
     };
     let confidential = HoldConfidential {
@@ -302,7 +304,8 @@ pub(super) async fn active(service: &Service) -> Result<Vec<HoldReading>, StoreE
 
 fn reading(service: &Service, whole: WholeHold) -> HoldReading {
     let WholeHold { hold, secrets, refs } = whole;
-    let confidential = open(service, hold.id, &secrets.wrapped_key, &secrets.confidential);
+    let confidential =
+        secrets.and_then(|sealed| open(service, hold.id, &sealed.wrapped_key, &sealed.confidential));
     HoldReading { hold, confidential, refs }
 }
 

@@ -22,7 +22,7 @@ use crate::{
             Answering, Confidential, ExportOptions, IdentityCheck, Kind, Request, State, StepState, Subject,
         },
     },
-    store::{Inserted, NewSecrets},
+    store::{Inserted, NewSecrets, StoreError},
 };
 
 /// How far a caller's clock may be ahead; such a `submitted_at` counts as now.
@@ -106,7 +106,8 @@ pub async fn submit(
         Inserted::IdempotencyConflict => {
             tx.rollback().await?;
             let again = again(service, reader, idempotency).await?;
-            return again.map(Submitted::Again).ok_or(ServiceError::Internal("an idempotency key vanished"));
+            // Its time was over in this very moment.
+            return again.map(Submitted::Again).ok_or(ServiceError::Store(StoreError::Busy));
         }
     }
     service.wake.notify_one();

@@ -26,6 +26,7 @@ pub mod registry;
 pub mod reminders;
 pub mod retention;
 pub mod runs;
+pub mod sweeps;
 pub mod watchers;
 pub mod webhooks;
 

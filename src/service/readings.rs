@@ -12,7 +12,7 @@ use crate::{
         request::{Confidential, InvalidState, Kind, Places, Request, letter},
         vault::Vault,
     },
-    store::{Counts, Package, Page, RequestFilter, Whole},
+    store::{Counts, Package, Page, RequestFilter, SweptRequest, Whole},
 };
 
 /// The place under which subject and reason are sealed.
@@ -50,12 +50,14 @@ impl Reader {
 #[derive(Clone, PartialEq)]
 pub struct Reading {
     pub request: Request,
-    /// `None` once its data key is gone, or when it was sealed under another `pseudonym_key`.
+    /// `None` once it was destroyed, or when it was sealed under another `pseudonym_key`.
     pub confidential: Option<Confidential>,
     /// Identities and pseudonyms that are known, by identity.
     pub refs: Vec<(String, String)>,
     /// Of a completed export.
     pub package: Option<Package>,
+    /// What of it has gone, and when.
+    pub swept: Option<SweptRequest>,
 }
 
 impl Reading {
@@ -71,7 +73,7 @@ impl Reading {
     #[must_use]
     pub fn of_new(request: Request, confidential: Confidential, mut refs: Vec<(String, String)>) -> Self {
         refs.sort();
-        Self { request, confidential: Some(confidential), refs, package: None }
+        Self { request, confidential: Some(confidential), refs, package: None, swept: None }
     }
 }
 
@@ -84,16 +86,26 @@ pub async fn read(service: &Service, reader: &Reader, id: Uuid) -> Result<Readin
     let Whole { request, secrets, refs } =
         whole.filter(|whole| reader.may_read(&whole.request)).ok_or(ServiceError::NotFound)?;
     let confidential = secrets.and_then(|(key, text)| open(service, id, &key, &text));
-    let package = package(service, &request).await?;
-    Ok(Reading { request, confidential, refs, package })
+    with_all(service, request, confidential, refs).await
 }
 
-/// The package of an export that has ended.
-async fn package(service: &Service, request: &Request) -> Result<Option<Package>, ServiceError> {
-    match request.kind == Kind::Export && request.status().is_end() {
-        true => Ok(service.store.package(request.id).await?),
-        false => Ok(None),
-    }
+/// Adds what only requests have that have ended: the package of an export, and what of it has gone.
+async fn with_all(
+    service: &Service,
+    request: Request,
+    confidential: Option<Confidential>,
+    refs: Vec<(String, String)>,
+) -> Result<Reading, ServiceError> {
+    let has_ended = request.status().is_end();
+    let package = match request.kind == Kind::Export && has_ended {
+        true => service.store.package(request.id).await?,
+        false => None,
+    };
+    let swept = match confidential.is_none() && has_ended {
+        true => service.store.swept_requests(&[request.id]).await?.remove(&request.id),
+        false => None,
+    };
+    Ok(Reading { request, confidential, refs, package, swept })
 }
 
 /// What became of a request that was read before: as this process was told, or else as the store has it. What is sealed
@@ -124,8 +136,7 @@ pub async fn refresh(
         true => known.confidential,
         false => unsealed(service, request.id).await?,
     };
-    let package = package(service, &request).await?;
-    Ok(Reading { request, confidential, refs, package })
+    with_all(service, request, confidential, refs).await
 }
 
 /// A page of requests that the reader may see.
@@ -149,6 +160,9 @@ pub async fn list(
         true => service.store.confidential_of(&ids).await?,
         false => HashMap::new(),
     };
+    let ended: Vec<Uuid> =
+        requests.iter().filter(|request| request.status().is_end()).map(|request| request.id).collect();
+    let mut swept = service.store.swept_requests(&ended).await?;
     let reading = |request: Request| Reading {
         confidential: sealed
             .remove(&request.id)
@@ -156,6 +170,7 @@ pub async fn list(
         refs: refs.remove(&request.id).unwrap_or_default(),
         // A list shows no packages.
         package: None,
+        swept: swept.remove(&request.id),
         request,
     };
     Ok(requests.into_iter().map(reading).collect())
@@ -207,8 +222,7 @@ pub(super) async fn visible(service: &Service, reader: &Reader, id: Uuid) -> Res
 pub(super) async fn complete(service: &Service, request: Request) -> Result<Reading, ServiceError> {
     let confidential = unsealed(service, request.id).await?;
     let refs = service.store.refs(request.id).await?;
-    let package = package(service, &request).await?;
-    Ok(Reading { request, confidential, refs, package })
+    with_all(service, request, confidential, refs).await
 }
 
 /// Subject and reason of a request.

@@ -14,6 +14,7 @@ use crate::{
         retention::Policy,
         run::{Params, Run, Task, TaskKind},
         schedule::Schedule,
+        sweep::Periods,
     },
     store::{Begun, RunFilter, StoreError},
 };
@@ -33,6 +34,8 @@ pub struct Upkeep {
     pub approval: Vec<TaskKind>,
     /// Where archived rows go.
     pub archives: Option<Objects>,
+    /// How long the service keeps what is its own.
+    pub periods: Periods,
 }
 
 /// Who asks for a run.

@@ -1,14 +1,14 @@
 //! Legal holds. Placing one and resolving a person exclude each other on PostgreSQL by an advisory lock, on SQLite by
 //! there being one writer: either the resolution sees the hold, or the hold finds the resolved request.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::NaiveDateTime;
 use diesel::prelude::*;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, Tx,
-    conn::{Conn, each, on, read, shared},
+    StoreError, Tx,
+    conn::{Conn, each, on, shared},
     rows::{from_text, utc, uuid},
     schema::{hold_refs, holds, request_refs, requests},
     submission::NewSecrets,
@@ -20,6 +20,8 @@ use crate::domain::{
     hold::{Ended, Ground, Hold, Scope},
     request::{Request, Status},
 };
+
+mod reads;
 
 /// Any number that no other program is likely to lock.
 const EXCLUDE_RESOLUTIONS: &str = "SELECT pg_advisory_xact_lock(7161743655132)";
@@ -38,6 +40,8 @@ struct HoldRow {
     expires_at: Option<NaiveDateTime>,
     ended_by: Option<String>,
     ended_at: Option<NaiveDateTime>,
+    identities_destroyed_at: Option<NaiveDateTime>,
+    reduced_at: Option<NaiveDateTime>,
     audit_seq: i64,
     audit_hash: String,
 }
@@ -55,6 +59,8 @@ impl HoldRow {
             expires_at: hold.expires_at.map(|at| at.naive_utc()),
             ended_by: hold.ended.as_ref().map(|ended| ended.by.clone()),
             ended_at: hold.ended.as_ref().map(|ended| ended.at.naive_utc()),
+            identities_destroyed_at: hold.identities_destroyed_at.map(|at| at.naive_utc()),
+            reduced_at: hold.reduced_at.map(|at| at.naive_utc()),
             audit_seq: hold.head.seq,
             audit_hash: hold.head.hash.clone(),
         }
@@ -71,6 +77,8 @@ impl HoldRow {
             placed_at: self.placed_at.and_utc(),
             expires_at: utc(self.expires_at),
             ended: self.ended_by.zip(utc(self.ended_at)).map(|(by, at)| Ended { by, at }),
+            identities_destroyed_at: utc(self.identities_destroyed_at),
+            reduced_at: utc(self.reduced_at),
             head: ChainHead { seq: self.audit_seq, hash: self.audit_hash },
         })
     }
@@ -82,9 +90,23 @@ type Sealed = (Vec<u8>, Vec<u8>);
 /// A hold with what belongs to it.
 pub struct WholeHold {
     pub hold: Hold,
-    pub secrets: NewSecrets,
+    /// `None` once they were destroyed.
+    pub secrets: Option<NewSecrets>,
     /// Identities and pseudonyms, by identity name.
     pub refs: Vec<(String, String)>,
+}
+
+impl WholeHold {
+    fn of(
+        row: HoldRow,
+        (wrapped_key, confidential): Sealed,
+        refs: Vec<(String, String)>,
+    ) -> Result<Self, StoreError> {
+        let hold = row.into_hold()?;
+        let is_sealed = hold.identities_destroyed_at.is_none();
+        let secrets = is_sealed.then_some(NewSecrets { wrapped_key, confidential });
+        Ok(Self { hold, secrets, refs })
+    }
 }
 
 /// Keeps holds from being placed until the transaction ends, so that what it reads of them stays true. Asked for before
@@ -237,17 +259,13 @@ impl Tx {
                 query.get_result(&mut **c).await.optional()?
             }
         };
-        let Some((row, (wrapped_key, confidential))) = found else { return Ok(None) };
+        let Some((row, sealed)) = found else { return Ok(None) };
         let refs = hold_refs::table
             .filter(hold_refs::hold_id.eq(&text))
             .order(hold_refs::identity)
             .select((hold_refs::identity, hold_refs::pseudonym));
-        let refs: Vec<(String, String)> = on!(self.conn().await?, |c| refs.load(c).await)?;
-        Ok(Some(WholeHold {
-            hold: row.into_hold()?,
-            secrets: NewSecrets { wrapped_key, confidential },
-            refs,
-        }))
+        let refs = on!(self.conn().await?, |c| refs.load(c).await)?;
+        WholeHold::of(row, sealed, refs).map(Some)
     }
 
     /// Writes the end of a hold with its event, and lets go what it kept; those requests, as they then are.
@@ -304,89 +322,5 @@ impl Tx {
             found.extend(self.lock_request(uuid(id)?).await?);
         }
         Ok(found)
-    }
-}
-
-impl Store {
-    /// One hold.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn hold(&self, id: Uuid) -> Result<Option<WholeHold>, StoreError> {
-        Ok(self.holds(Some(id), None, None, 1).await?.into_iter().next())
-    }
-
-    /// Holds, newest first, before `before`; with `active`, those that are (not) in force.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn holds(
-        &self,
-        id: Option<Uuid>,
-        active: Option<bool>,
-        before: Option<Uuid>,
-        limit: i64,
-    ) -> Result<Vec<WholeHold>, StoreError> {
-        let mut held = self.reader().await?;
-        let rows: Vec<(HoldRow, Vec<u8>, Vec<u8>)> = on!(&mut held.conn, |c, Db| {
-            let mut query = holds::table
-                .select((HoldRow::as_select(), holds::wrapped_key, holds::confidential))
-                .into_boxed::<Db>();
-            if let Some(id) = id {
-                query = query.filter(holds::id.eq(id.to_string()));
-            }
-            query = match active {
-                Some(true) => query.filter(holds::ended_at.is_null()),
-                Some(false) => query.filter(holds::ended_at.is_not_null()),
-                None => query,
-            };
-            if let Some(before) = before {
-                query = query.filter(holds::id.lt(before.to_string()));
-            }
-            query.order(holds::id.desc()).limit(limit).load(c).await
-        })?;
-        let ids: Vec<String> = rows.iter().map(|(row, ..)| row.id.clone()).collect();
-        let refs = hold_refs::table
-            .filter(hold_refs::hold_id.eq_any(&ids))
-            .order((hold_refs::hold_id, hold_refs::identity));
-        let refs: Vec<(String, String, String)> = on!(&mut held.conn, |c| refs.load(c).await)?;
-        held.give_back();
-        rows.into_iter()
-            .map(|(row, wrapped_key, confidential)| {
-                let own = refs.iter().filter(|(hold, ..)| *hold == row.id);
-                let refs =
-                    own.map(|(_, identity, pseudonym)| (identity.clone(), pseudonym.clone())).collect();
-                let secrets = NewSecrets { wrapped_key, confidential };
-                Ok(WholeHold { hold: row.into_hold()?, secrets, refs })
-            })
-            .collect()
-    }
-
-    /// The holds in force, each with the pseudonyms it knows: what tells whether anything about them has changed.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn held_now(&self) -> Result<Vec<(String, String)>, StoreError> {
-        let now = self.clock().now().naive_utc();
-        let query = holds::table
-            .inner_join(hold_refs::table.on(hold_refs::hold_id.eq(holds::id)))
-            .filter(holds::ended_at.is_null().and(holds::expires_at.is_null().or(holds::expires_at.gt(now))))
-            .order((hold_refs::hold_id, hold_refs::pseudonym))
-            .select((hold_refs::hold_id, hold_refs::pseudonym));
-        Ok(read!(self, |c| query.load(c).await))
-    }
-
-    /// Holds whose time is over and that nobody has ended.
-    ///
-    /// # Errors
-    /// As every statement.
-    pub async fn holds_to_expire(&self, now: DateTime<Utc>, limit: i64) -> Result<Vec<Uuid>, StoreError> {
-        let query = holds::table
-            .filter(holds::ended_at.is_null().and(holds::expires_at.le(now.naive_utc())))
-            .order((holds::expires_at, holds::id))
-            .limit(limit)
-            .select(holds::id);
-        let ids: Vec<String> = read!(self, |c| query.load(c).await);
-        ids.iter().map(|id| uuid(id)).collect()
     }
 }

@@ -32,6 +32,7 @@ mod schema;
 mod snapshot;
 mod statements;
 mod submission;
+mod sweeps;
 mod tx;
 mod tx_keys;
 mod tx_person;
@@ -54,6 +55,7 @@ pub use runs::{Begun, ClaimedRun, RunFilter};
 pub use schedules::Firing;
 pub use snapshot::{Head, Snapshot};
 pub use submission::{Inserted, NewSecrets};
+pub use sweeps::{Due, SweptRequest};
 pub use tx::{Saved, Taken, Tx};
 
 use crate::{domain::clock::Clock, drivers::sqlite::Place};

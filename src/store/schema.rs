@@ -161,6 +161,8 @@ diesel::table! {
         confidential -> Binary,
         audit_seq -> BigInt,
         audit_hash -> Text,
+        identities_destroyed_at -> Nullable<Timestamp>,
+        reduced_at -> Nullable<Timestamp>,
     }
 }
 
@@ -335,9 +337,28 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    swept_requests (request_id) {
+        request_id -> Text,
+        identities_destroyed_at -> Timestamp,
+        corrected -> Nullable<Text>,
+        reduced_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    sweeps (name) {
+        name -> Text,
+        audit_seq -> BigInt,
+        audit_hash -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
 diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(holds, hold_refs);
-diesel::allow_tables_to_appear_in_same_query!(packages, requests);
+diesel::allow_tables_to_appear_in_same_query!(keeps, packages, request_secrets, requests, swept_requests);
+diesel::allow_tables_to_appear_in_same_query!(idempotency_keys, requests);
+diesel::allow_tables_to_appear_in_same_query!(consents, consent_keys);
 diesel::allow_tables_to_appear_in_same_query!(backups, backup_reports);
 diesel::allow_tables_to_appear_in_same_query!(audit_events, consents, consent_refs, request_refs);

@@ -151,6 +151,16 @@ fn a_draft_passes_check_and_preview_counts_it() {
     let checked = rightful(folder.path(), &["check"]);
     assert!(checked.status.success(), "{checked:?}");
     assert!(text(&checked.stdout).contains("shop.users delete"), "{checked:?}");
+    assert!(text(&checked.stdout).contains("retention.identities: for ever"), "{checked:?}");
+    let configuration = folder.path().join("rightful.yaml");
+    let kept = std::fs::read_to_string(&configuration).unwrap() + "\nretention: { identities: 90d }\n";
+    std::fs::write(&configuration, kept).unwrap();
+    let checked = rightful(folder.path(), &["check"]);
+    assert!(text(&checked.stdout).contains("retention.identities: 90d"), "{checked:?}");
+    let checked = rightful(folder.path(), &["check", "--json"]);
+    let answer: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let periods = serde_json::json!({ "identities": "90d", "requests": null, "idempotency_keys": null });
+    assert_eq!(answer["retention"], periods);
 
     let rows = || shop.rows("SELECT * FROM users ORDER BY id");
     let before = rows();

@@ -16,3 +16,4 @@ mod retention;
 mod services;
 mod store;
 mod support;
+mod sweeps;

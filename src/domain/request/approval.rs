@@ -75,6 +75,10 @@ pub enum Refusal {
     StepNotWaiting(StepStatus),
     #[error("a legal hold keeps the request: complete the step once that has ended")]
     StepHeld,
+    #[error(
+        "what was sealed with the request has been destroyed, because its time is over: submit a new one"
+    )]
+    IdentitiesDestroyed,
     #[error("a worker is at it: complete the step in a moment, once the worker has paused or done its part")]
     StepAtWork,
 }

@@ -90,9 +90,9 @@ pub struct RequestItem {
     /// `pending`, `approved`, `in_progress`, `paused`, `on_hold`, `completed`, `failed`, `denied` or `cancelled`.
     status: &'static str,
     plan: PlanRef,
-    /// Null for auditors.
+    /// Null for auditors, and once it was destroyed.
     subject: Option<BTreeMap<String, Value>>,
-    /// The root identity's pseudonym; null until the person is resolved.
+    /// The root identity's pseudonym; null until the person is resolved, and once the request was reduced.
     subject_ref: Option<String>,
     subject_refs: Vec<SubjectRef>,
     /// Of a rectification; null for auditors.
@@ -108,6 +108,13 @@ pub struct RequestItem {
     started_at: Option<String>,
     #[schema(format = DateTime)]
     finished_at: Option<String>,
+    /// When all that was sealed with it was destroyed, because its time was over (`retention.identities`): subject, reason,
+    /// changes and notes are null from then on, and it cannot be retried.
+    #[schema(format = DateTime)]
+    identities_destroyed_at: Option<String>,
+    /// When it lost what else leads to a person (`retention.requests`): `external_id`, pseudonyms and idempotency key.
+    #[schema(format = DateTime)]
+    reduced_at: Option<String>,
     deadline: Deadline,
     progress: Progress,
     attempt: i32,
@@ -221,6 +228,7 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
     let request = &reading.request;
     let confidential = reading.confidential.as_ref().filter(|_| reader.sees_identities(request));
     let answering = &request.answering;
+    let swept = reading.swept.as_ref();
     let own = format!("/v1/requests/{}", request.id);
     RequestItem {
         id: request.id,
@@ -241,6 +249,8 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
         created_at: timestamp(request.created_at),
         started_at: request.started_at.map(timestamp),
         finished_at: request.state.finished_at().map(timestamp),
+        identities_destroyed_at: swept.map(|swept| timestamp(swept.identities_destroyed_at)),
+        reduced_at: swept.and_then(|swept| swept.reduced_at).map(timestamp),
         deadline: Deadline {
             due_at: request.due_at().map(timestamp),
             days_left: request.due_at().map(|due| days_left(due, now)),

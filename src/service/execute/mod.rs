@@ -5,6 +5,7 @@
 mod batches;
 mod calls;
 mod code;
+mod corrected;
 mod export;
 mod group;
 mod keeps;
@@ -38,6 +39,7 @@ use crate::{
     },
     store::Claimed,
 };
+pub(super) use corrected::corrected_by;
 pub(super) use keys::uses_sets as uses_key_sets;
 pub use lease::LeaseClock;
 use recorder::Recorder;

@@ -22,19 +22,12 @@ use crate::{
         agreement::unknown_identities,
         compiled::{Action, Resource, ResourceAct, Step},
         key::Tuple,
-        rectification::{Identities, Rectification, lasting_refs, renamed_columns},
+        rectification::{Identities, lasting_refs, renamed_columns},
         request::{RunCode, StepState},
     },
 };
 
 impl Step {
-    pub(super) fn rectification(&self) -> Option<&Rectification> {
-        match &self.action {
-            Action::Rectify(rectification) => Some(rectification),
-            _ => None,
-        }
-    }
-
     /// What the audit tells of a batch: the columns, never their values.
     pub(super) fn written_columns(&self) -> Value {
         match &self.action {

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    Run, connector, export::consents, keys, recorder::Recorder, rectify, session_limits, trouble::Interrupt,
-    verify,
+    Run, connector, corrected::corrected_by, export::consents, keys, recorder::Recorder, rectify,
+    session_limits, trouble::Interrupt, verify,
 };
 use crate::{
     connectors::Resolution,
@@ -17,7 +17,7 @@ use crate::{
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Root, Step},
         key::{Key, Tuple},
-        rectification::{Changes, Identities, lasting_refs, refs_at_work},
+        rectification::{Corrected, Identities, lasting_refs, refs_at_work},
         request::{Confidential, Kind, Outcome, Request, RunCode, StepState},
         vault::DataKey,
     },
@@ -118,17 +118,22 @@ impl Wanted<'_> {
         refs: &[(String, String)],
     ) -> Result<(), Interrupt> {
         let own = &recorder.request;
-        let mut made_whole = Vec::new();
+        let mut made_whole: Vec<Corrected> = Vec::new();
         for other in self.service.store.rectifications_of(refs).await? {
             if other.id == own.id {
                 continue;
             }
-            let (changed, changes) = self.identities_changed_by(&other).await?;
+            let Some(corrected) = corrected_by(self.service, &other).await? else { continue };
+            let changed = corrected.identities(&self.plan.root);
             if changed.is_empty() {
                 continue;
             }
             let is_of_given = self.given.iter().any(|(position, _)| {
-                self.plan.root.columns.get(*position).is_some_and(|column| changed.contains(&column.name))
+                self.plan
+                    .root
+                    .columns
+                    .get(*position)
+                    .is_some_and(|column| changed.contains(&column.name.as_str()))
             });
             if is_of_given && was_changed_since(&other, own.created_at) {
                 return Err(self.ambiguous(format!(
@@ -139,7 +144,8 @@ impl Wanted<'_> {
             }
             match other.state.outcome() {
                 Some(Outcome::Partial)
-                    if own.kind != Kind::Rectification && !made_whole.contains(&changes) =>
+                    if own.kind != Kind::Rectification
+                        && !made_whole.iter().any(|done| done.is_same_as(&corrected)) =>
                 {
                     return Err(self.ambiguous(format!(
                         "rectification {} of this person has ended half-way, so that some rows may hold the old identity \
@@ -147,32 +153,11 @@ impl Wanted<'_> {
                         other.id
                     )));
                 }
-                Some(Outcome::Done | Outcome::DoneWithExceptions) => made_whole.push(changes),
+                Some(Outcome::Done | Outcome::DoneWithExceptions) => made_whole.push(corrected),
                 _ => {}
             }
         }
         Ok(())
-    }
-
-    /// The columns of this plan's root table that a rectification has changed, or may have; and all that it was asked for.
-    async fn identities_changed_by(
-        &self,
-        other: &Request,
-    ) -> Result<(Vec<String>, Option<Changes>), Interrupt> {
-        if !other.touched && other.steps.iter().all(|step| step.rows_affected == 0) {
-            return Ok((Vec::new(), None));
-        }
-        let plan = self.service.plans.pinned(self.service, &other.plan, &other.plan_version).await?;
-        let (_, asked) = keys::confidential(self.service, other.id).await?;
-        let Ok(steps) = asked.steps(&plan, other.kind) else { return Ok((Vec::new(), None)) };
-        let root = &self.plan.root;
-        let names = steps
-            .iter()
-            .filter(|step| step.connection == root.connection && step.rows.table == root.table)
-            .filter_map(|step| step.rectification())
-            .flat_map(|rectification| rectification.names().into_iter().map(str::to_owned));
-        let is_read = |name: &String| root.columns.iter().any(|column| column.name == *name);
-        Ok((names.filter(is_read).collect(), asked.changes))
     }
 
     fn ambiguous(&self, detail: String) -> Interrupt {

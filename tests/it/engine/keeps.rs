@@ -9,11 +9,13 @@ use rightful::{
         clock::Clock,
         hold::{Ground, Scope},
         request::{Outcome, Request, Status, StepState, Subject},
+        sweep::Sweep,
     },
     service::{
         audit::{Verification, verify},
         holds::{Placement, end, place},
         keeps::reopen,
+        sweeps::carry_out_batch,
     },
 };
 use serde_json::json;
@@ -245,6 +247,30 @@ async fn a_hold_is_heeded_at_the_end_of_a_keep() {
         let request = harness.run(id).await;
         assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}: {:?}", target.dialect, request.state);
         assert_eq!(ids(&target, "orders"), "20", "{:?}", target.dialect);
+    }
+}
+
+/// What was asked for goes in its own time; what the rows are found by stays as long as they do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keep_ends_after_the_identities_were_destroyed() {
+    for (store, target) in worlds().await {
+        let harness = harness(&store, &target).await;
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        harness.run(id).await;
+        let service = &harness.service;
+        let swept = async |sweep| carry_out_batch(service, sweep, far(), Clock.now()).await.unwrap().requests;
+        assert_eq!((swept(Sweep::Identities).await, swept(Sweep::Identities).await), (1, 0));
+        assert_eq!(swept(Sweep::Requests).await, 0, "its pseudonyms tell holds of it");
+        let (_, confidential) = store.store.confidential(id).await.unwrap().unwrap();
+        assert!(confidential.is_empty());
+        target.execute("UPDATE orders SET placed_at = '2002-02-02 00:00:00'");
+        assert_eq!(reopen(service, far()).await.unwrap(), 1);
+        let request = harness.run(id).await;
+        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}: {:?}", target.dialect, request.state);
+        assert_eq!(ids(&target, "orders"), "20", "{:?}", target.dialect);
+        assert_eq!((swept(Sweep::Identities).await, swept(Sweep::Requests).await), (1, 1));
+        assert!(store.store.confidential(id).await.unwrap().is_none());
+        assert!(matches!(verify(&store.store).await.unwrap(), Verification::Intact(_)));
     }
 }
 

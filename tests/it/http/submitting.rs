@@ -55,7 +55,7 @@ async fn a_submission_is_answered_with_the_whole_request() {
                 "subject": { "email": "User7@example.com" }, "subject_ref": null,
                 "subject_refs": request["subject_refs"], "changes": null, "external_id": "ZD-1234", "reason": "asked by e-mail",
                 "submitted_at": "2026-01-31T09:00:00.000000Z", "created_at": timestamp(created_at),
-                "started_at": null, "finished_at": null,
+                "started_at": null, "finished_at": null, "identities_destroyed_at": null, "reduced_at": null,
                 "deadline": {
                     "due_at": "2026-02-28T09:00:00.000000Z", "days_left": request["deadline"]["days_left"],
                     "overdue": true, "extended": false,

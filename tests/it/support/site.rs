@@ -76,7 +76,7 @@ impl Site {
     }
 
     /// Starts the service; it may not answer yet.
-    fn start(&self) -> Process {
+    pub fn start(&self) -> Process {
         let mut child = command(self.folder.path(), &["serve"])
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null())

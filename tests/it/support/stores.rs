@@ -4,6 +4,8 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use rightful::{domain::clock::Clock, store::Store};
 use tempfile::TempDir;
 
+use super::targets::{Dialect, Session};
+
 const POSTGRES: &str = "postgres://postgres@127.0.0.1:5432/postgres";
 
 /// A migrated, empty store and where it lies.
@@ -21,6 +23,11 @@ enum Place {
 impl TestStore {
     pub fn is_sqlite(&self) -> bool {
         matches!(self.place, Place::Folder(_))
+    }
+
+    /// A session on the tables past the store.
+    pub fn session(&self) -> Session {
+        Session::open(if self.is_sqlite() { Dialect::Sqlite } else { Dialect::Postgres }, &self.url)
     }
 
     /// The store's file, on SQLite.

@@ -135,7 +135,7 @@ enum Raw {
 }
 
 impl Session {
-    fn open(dialect: Dialect, url: &str) -> Self {
+    pub fn open(dialect: Dialect, url: &str) -> Self {
         let url = url.to_owned();
         let (sender, jobs) = mpsc::channel::<Job>();
         let thread = std::thread::spawn(move || {
