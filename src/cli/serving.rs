@@ -10,7 +10,9 @@ use super::{Failure, fixtures, wiring};
 use crate::{
     config::{self, Config},
     http::{self, Options, Running},
-    service::{Service, code::CodeSteps, holds, packages, registry::Loaded, reminders, runs, webhooks},
+    service::{
+        Service, code::CodeSteps, holds, ledger, packages, registry::Loaded, reminders, runs, webhooks,
+    },
     worker,
 };
 
@@ -36,7 +38,7 @@ pub(super) struct Serving {
     fixtures: config::Fixtures,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
-    /// Reminders, webhooks, schedules and runs, and holds and packages whose time is over.
+    /// Reminders, webhooks, schedules and runs, and holds, packages and entries of the ledger whose time is over.
     chores: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -77,11 +79,11 @@ impl Serving {
             let webhooks = webhooks::run(service.clone(), stop.subscribe());
             let holds = holds::run(service.clone(), stop.subscribe());
             let packages = packages::run(service.clone(), stop.subscribe());
+            let ledger = ledger::run(service.clone(), stop.subscribe());
             let schedules = runs::schedules::run(service.clone(), stop.subscribe());
             let runs = runs::worker::run(service.clone(), name, stop.subscribe());
-            tokio::spawn(
-                async { tokio::join!(reminders, webhooks, holds, packages, schedules, runs) }.map(drop),
-            )
+            let all = async { tokio::join!(reminders, webhooks, holds, packages, ledger, schedules, runs) };
+            tokio::spawn(all.map(drop))
         });
         let fixtures = config.fixtures.clone();
         Ok((Self { service, address: http.address, plans, fixtures, http, worker, chores, stop }, loaded))

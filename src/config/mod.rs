@@ -11,6 +11,7 @@ use std::{
 use crate::domain::{
     call::CallTemplate,
     document::Fault,
+    period::Period,
     request::Kind,
     retention::Policy,
     run::{Task, TaskKind},
@@ -69,13 +70,21 @@ pub struct Config {
 }
 
 /// What is done with old rows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Retention {
     pub policies: BTreeMap<String, Policy>,
     /// When policies run, where they say so themselves.
     pub timings: Vec<(Task, Timing)>,
     /// Where archived rows go.
     pub archive: Option<ExportStore>,
+    /// How long the ledger keeps a completed erasure: no longer than the oldest backup lives.
+    pub ledger: Period,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { policies: BTreeMap::new(), timings: Vec::new(), archive: None, ledger: Period::YEAR }
+    }
 }
 
 /// Who issues the tokens that are accepted.

@@ -1,4 +1,4 @@
-//! The section `retention`: what becomes of old rows.
+//! The section `retention`: what becomes of old rows, and how long the ledger of erasures is kept.
 
 use super::{
     Retention,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::domain::{
     document::{At, Fields, Node},
-    period::FORM,
+    period::{FORM, Period},
     plan::{Reference, read_mask, read_sql},
     retention::{Nulls, Policy, PolicyAction},
     run::Task,
@@ -33,13 +33,14 @@ const ACTIONS: &str = "delete, archive, { soft_delete: COLUMN } or { mask: { COL
 impl Sections<'_> {
     pub(super) fn retention(&mut self, root: &Fields<'_>) -> Retention {
         let mut retention = Retention::default();
-        let known = ["policies", "archive"];
+        let known = ["policies", "archive", "ledger"];
         let Some(fields) = self.section(root, "retention", &known) else { return retention };
         if fields.get("archive").is_some() {
             let folder = self.sources.folder.to_path_buf();
             retention.archive =
                 self.value(&fields, "archive", "", |text| store(text, &folder, "a place for archives"));
         }
+        retention.ledger = self.period(&fields, "ledger").unwrap_or(retention.ledger);
         let Some(node) = fields.get("policies") else { return retention };
         for (name, node) in self.reader.map(node, "`retention.policies`").unwrap_or_default() {
             if !is_name(&name.value) {
@@ -179,6 +180,12 @@ impl Sections<'_> {
             }
         };
         value.map(|value| At { line, value })
+    }
+
+    fn period(&mut self, fields: &Fields<'_>, key: &str) -> Option<Period> {
+        let (line, text) = self.text(fields, key)?;
+        let period = text.parse().map_err(|form: &str| (format!("`{text}` is no period"), form.to_owned()));
+        self.checked(line, key, period)
     }
 
     /// Whether a row is masked is told from the row alone.

@@ -66,10 +66,11 @@ pub enum EventName {
     BackupVerified,
     BackupFailed,
     FixturesLoaded,
+    LedgerExpired,
 }
 
 impl EventName {
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -117,6 +118,7 @@ impl EventName {
         Self::BackupVerified,
         Self::BackupFailed,
         Self::FixturesLoaded,
+        Self::LedgerExpired,
     ];
 
     #[must_use]
@@ -169,6 +171,7 @@ impl EventName {
             Self::BackupVerified => "backup.verified",
             Self::BackupFailed => "backup.failed",
             Self::FixturesLoaded => "fixtures.loaded",
+            Self::LedgerExpired => "ledger.expired",
         }
     }
 }

@@ -18,6 +18,7 @@ mod asked;
 pub mod letter;
 mod manual;
 mod progress;
+mod replay;
 mod rest;
 #[cfg(test)]
 mod sample;
@@ -28,6 +29,7 @@ pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, NEVE
 pub use approval::{DenialReason, Refusal};
 pub use asked::{ExportOptions, Format, Places, Right};
 pub use manual::{ByHand, CODE, MANUAL, ManualResult};
+pub use replay::Replay;
 pub use state::{Disposition, Outcome, RunCode, RunError, State, Status};
 pub use transitions::{Cancelled, WithReason};
 

@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 13] = [
+const MIGRATIONS: [Migration; 14] = [
     migration!(1, "0001_requests"),
     migration!(2, "0002_audit"),
     migration!(3, "0003_plans"),
@@ -42,6 +42,7 @@ const MIGRATIONS: [Migration; 13] = [
     migration!(11, "0011_consents"),
     migration!(12, "0012_backups"),
     migration!(13, "0013_fixtures"),
+    migration!(14, "0014_ledger"),
 ];
 
 const JOURNAL: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \
