@@ -32,6 +32,7 @@ mod init;
 mod migrate;
 mod openapi;
 mod preview;
+mod replay;
 mod retention;
 mod serve;
 mod serving;
@@ -63,6 +64,7 @@ enum Command {
     Draft(draft::Draft),
     Preview(preview::Preview),
     Retention(retention::Retention),
+    Replay(replay::Replay),
     Token(token::Token),
     Fixtures(fixtures::Fixtures),
     Audit(audit::Audit),
@@ -121,6 +123,7 @@ pub fn run_with(code: CodeSteps) -> ExitCode {
         Command::Draft(draft) => draft.run(&config),
         Command::Preview(preview) => preview.run(&config),
         Command::Retention(retention) => retention.run(&config),
+        Command::Replay(replay) => replay.run(&config, code),
         Command::Token(token) => token.run(&config),
         Command::Fixtures(fixtures) => fixtures.run(&config),
         Command::Audit(audit) => audit.run(&config),

@@ -11,7 +11,8 @@ use crate::{
     config::{self, Config},
     http::{self, Options, Running},
     service::{
-        Service, code::CodeSteps, holds, keeps, packages, registry::Loaded, reminders, runs, sweeps, webhooks,
+        Service, code::CodeSteps, holds, keeps, ledger, packages, registry::Loaded, reminders, runs, sweeps,
+        webhooks,
     },
     worker,
 };
@@ -38,7 +39,7 @@ pub(super) struct Serving {
     fixtures: config::Fixtures,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
-    /// Reminders, webhooks, schedules and runs, and whatever has its time over: holds, packages, data of our own.
+    /// Reminders, webhooks, schedules and runs, and whatever has its time over: holds, keeps, packages, data of our own.
     chores: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -80,13 +81,14 @@ impl Serving {
             let holds = holds::run(service.clone(), stop.subscribe());
             let keeps = keeps::run(service.clone(), stop.subscribe());
             let packages = packages::run(service.clone(), stop.subscribe());
+            let ledger = ledger::run(service.clone(), stop.subscribe());
             let schedules = runs::schedules::run(service.clone(), stop.subscribe());
             let runs = runs::worker::run(service.clone(), name, stop.subscribe());
             let sweeps = sweeps::run(service.clone(), stop.subscribe());
-            tokio::spawn(
-                async { tokio::join!(reminders, webhooks, holds, keeps, packages, schedules, runs, sweeps) }
-                    .map(drop),
-            )
+            let all = async {
+                tokio::join!(reminders, webhooks, holds, keeps, packages, ledger, schedules, runs, sweeps)
+            };
+            tokio::spawn(all.map(drop))
         });
         let fixtures = config.fixtures.clone();
         Ok((Self { service, address: http.address, plans, fixtures, http, worker, chores, stop }, loaded))

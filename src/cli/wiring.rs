@@ -24,6 +24,7 @@ use crate::{
         Connectors, Pacing, Service,
         backups::Backups,
         code::CodeSteps,
+        ledger::Ledgers,
         metrics::Metrics,
         packages::Packages,
         registry::Registry,
@@ -78,6 +79,7 @@ pub(super) async fn service(config: &Config, code: CodeSteps) -> Result<Service,
         code,
         runs_wake: Arc::new(Notify::new()),
         upkeep: upkeep(config)?,
+        ledgers: Ledgers::default(),
     })
 }
 
@@ -150,6 +152,7 @@ fn upkeep(config: &Config) -> Result<Upkeep, StartError> {
         approval: config.approval_of_runs.clone(),
         archives,
         periods: retention.periods,
+        ledger: Some(retention.ledger),
     })
 }
 

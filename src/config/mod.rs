@@ -11,6 +11,7 @@ use std::{
 use crate::domain::{
     call::CallTemplate,
     document::Fault,
+    period::Period,
     request::Kind,
     retention::Policy,
     run::{Task, TaskKind},
@@ -70,7 +71,7 @@ pub struct Config {
 }
 
 /// What is done with old rows, and how long the service keeps what is its own.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Retention {
     pub policies: BTreeMap<String, Policy>,
     /// When policies run, where they say so themselves.
@@ -78,6 +79,20 @@ pub struct Retention {
     /// Where archived rows go.
     pub archive: Option<ExportStore>,
     pub periods: Periods,
+    /// How long the ledger keeps a completed erasure: no longer than the oldest backup lives.
+    pub ledger: Period,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            policies: BTreeMap::new(),
+            timings: Vec::new(),
+            archive: None,
+            periods: Periods::default(),
+            ledger: Period::YEAR,
+        }
+    }
 }
 
 /// Who issues the tokens that are accepted.

@@ -205,7 +205,7 @@ impl Sections<'_> {
 
     /// The kinds of request, and of run, that wait for an approver.
     fn approval(&mut self, root: &Fields<'_>) -> (Vec<Kind>, Vec<TaskKind>) {
-        const RUNS: [TaskKind; 1] = [TaskKind::Retention];
+        const RUNS: [TaskKind; 2] = [TaskKind::Retention, TaskKind::Replay];
         let known: Vec<&str> =
             Kind::ALL.into_iter().map(Kind::as_str).chain(RUNS.into_iter().map(TaskKind::as_str)).collect();
         let Some(fields) = self.section(root, "approval", &known) else { return Default::default() };

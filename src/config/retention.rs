@@ -35,7 +35,7 @@ impl Sections<'_> {
     pub(super) fn retention(&mut self, root: &Fields<'_>) -> Retention {
         let mut retention = Retention::default();
         let [identities, requests, idempotency_keys] = Sweep::ALL.map(Sweep::as_str);
-        let known = ["policies", "archive", identities, requests, idempotency_keys];
+        let known = ["policies", "archive", "ledger", identities, requests, idempotency_keys];
         let Some(fields) = self.section(root, "retention", &known) else { return retention };
         if fields.get("archive").is_some() {
             let folder = self.sources.folder.to_path_buf();
@@ -47,6 +47,7 @@ impl Sections<'_> {
             requests: self.period(&fields, requests),
             idempotency_keys: self.period(&fields, idempotency_keys),
         };
+        retention.ledger = self.period(&fields, "ledger").unwrap_or(retention.ledger);
         let Some(node) = fields.get("policies") else { return retention };
         for (name, node) in self.reader.map(node, "`retention.policies`").unwrap_or_default() {
             if !is_name(&name.value) {

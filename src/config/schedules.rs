@@ -37,7 +37,7 @@ impl Sections<'_> {
             let Some(fields) = self.reader.fields(node, &what, &KEYS) else { continue };
             let timing = self.timing_of(&fields, &what);
             let handler = self.text(&fields, "handler").and_then(|(line, text)| {
-                let task = text.parse::<Task>().ok();
+                let task = schedulable(&text);
                 let wrong = || (format!("{what}: `{text}` is no handler"), HANDLERS.to_owned());
                 self.checked(line, "handler", task.ok_or_else(wrong))
             });
@@ -65,6 +65,8 @@ impl Sections<'_> {
                     ("retention policy", name, retention.policies.keys().map(String::as_str).collect())
                 }
                 Task::Backup(name) => ("backup", name, backups.keys().map(String::as_str).collect()),
+                // No handler: see `schedulable`.
+                Task::Replay => continue,
             };
             if !known.contains(&name.as_str()) {
                 let problem = format!("schedule `{}`: there is no {what} `{name}`", schedule.name);
@@ -129,6 +131,11 @@ impl Sections<'_> {
 
 const HANDLERS: &str = "write retention:POLICY or backup:NAME";
 
+/// What a schedule may run. A replay follows a restore, which no clock knows of.
+fn schedulable(handler: &str) -> Option<Task> {
+    handler.parse::<Task>().ok().filter(|task| *task != Task::Replay)
+}
+
 fn from_json(item: &Value) -> Result<Schedule, (String, String)> {
     let known = ["name", "interval", "cron", "time_zone", "handler"];
     let fields = item.as_object().ok_or_else(|| ("it is no object".to_owned(), String::new()))?;
@@ -153,9 +160,7 @@ fn from_json(item: &Value) -> Result<Schedule, (String, String)> {
         _ => Err(("it needs one of `interval` and `cron`".to_owned(), String::new())),
     }?;
     let handler = text("handler").unwrap_or_default();
-    let task = handler
-        .parse::<Task>()
-        .ok()
-        .ok_or_else(|| (format!("`{handler}` is no handler"), HANDLERS.to_owned()))?;
+    let task =
+        schedulable(handler).ok_or_else(|| (format!("`{handler}` is no handler"), HANDLERS.to_owned()))?;
     Ok(Schedule { name: name.to_owned(), timing, task })
 }

@@ -315,3 +315,24 @@ fn the_periods_of_the_services_own_data_are_read_and_their_faults_are_told() {
         assert!(fault.to_string().contains(problem), "{section}: {fault}");
     }
 }
+
+#[test]
+fn the_ledger_is_kept_for_a_year_or_as_long_as_is_said() {
+    let kept = |section: &str| {
+        parse_text(&format!("{GOOD}{section}")).map(|config| config.retention.ledger.to_string())
+    };
+    assert_eq!(kept(""), Ok("1y".to_owned()));
+    assert_eq!(kept("retention: {}\n"), Ok("1y".to_owned()));
+    assert_eq!(kept("retention: { ledger: 90d }\n"), Ok("90d".to_owned()));
+    for wrong in ["0d", "forever", "90", "[90d]"] {
+        let faults = kept(&format!("retention: {{ ledger: {wrong} }}\n")).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.line == Some(22)), "{wrong}: {faults:?}");
+    }
+}
+
+#[test]
+fn replays_may_need_an_approver() {
+    let text = GOOD.replace("rectification: none }", "rectification: none, replay: required }");
+    assert_eq!(parse_text(&text).unwrap().approval_of_runs, [TaskKind::Replay]);
+    assert_eq!(parse_text(GOOD).unwrap().approval_of_runs, []);
+}

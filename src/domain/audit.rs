@@ -68,10 +68,11 @@ pub enum EventName {
     BackupFailed,
     FixturesLoaded,
     RetentionSwept,
+    LedgerExpired,
 }
 
 impl EventName {
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -121,6 +122,7 @@ impl EventName {
         Self::BackupFailed,
         Self::FixturesLoaded,
         Self::RetentionSwept,
+        Self::LedgerExpired,
     ];
 
     #[must_use]
@@ -175,6 +177,7 @@ impl EventName {
             Self::BackupFailed => "backup.failed",
             Self::FixturesLoaded => "fixtures.loaded",
             Self::RetentionSwept => "retention.swept",
+            Self::LedgerExpired => "ledger.expired",
         }
     }
 }

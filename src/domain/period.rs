@@ -40,6 +40,8 @@ impl Unit {
 pub const FORM: &str = "a period is a whole number and a unit: 12h, 30d, 2w, 6mo, 10y";
 
 impl Period {
+    pub const YEAR: Self = Self { count: 1, unit: Unit::Years };
+
     /// That long before `moment`; a day that the month does not have becomes its last one. `None` before the calendar
     /// begins.
     #[must_use]

@@ -19,6 +19,7 @@ mod keep;
 pub mod letter;
 mod manual;
 mod progress;
+mod replay;
 mod rest;
 #[cfg(test)]
 mod sample;
@@ -30,6 +31,7 @@ pub use approval::{DenialReason, Refusal};
 pub use asked::{ExportOptions, Format, Places, Right};
 pub use keep::{Ends, Kept};
 pub use manual::{ByHand, CODE, MANUAL, ManualResult};
+pub use replay::Replay;
 pub use state::{Disposition, Outcome, RunCode, RunError, State, Status};
 pub use transitions::{Cancelled, WithReason};
 

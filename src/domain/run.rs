@@ -1,5 +1,5 @@
-//! Runs: what the service does by itself or at an admin's word beside people's requests. Retention and the verification
-//! of backups are tracked like requests: queued, leased, resumed, decided upon and audited.
+//! Runs: what the service does by itself or at an admin's word beside people's requests. Retention, the
+//! verification of backups and replays are tracked like requests: queued, leased, resumed, decided upon and audited.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     audit::{ChainHead, EventName, NewEvent, timestamp},
+    replay::Progress,
     request::{Disposition, Outcome, RunCode, RunError, State, Status, StepState, StepStatus},
 };
 
@@ -28,6 +29,10 @@ pub enum Params {
         before: DateTime<Utc>,
     },
     Backup,
+    Replay {
+        /// Erasures that were completed from then on; `None`: all that the ledger holds.
+        since: Option<DateTime<Utc>>,
+    },
 }
 
 /// One run.
@@ -83,6 +88,12 @@ impl Run {
         }
     }
 
+    /// Another one with the same key asks for the same. When a policy is run is no part of the question.
+    #[must_use]
+    pub fn is_same_call(&self, other: &Self) -> bool {
+        self.task == other.task && (self.task != Task::Replay || self.params == other.params)
+    }
+
     /// The event that commits with a new run.
     #[must_use]
     pub fn created(&self) -> NewEvent {
@@ -91,6 +102,7 @@ impl Run {
                 json!({ "policy_version": policy_version, "before": timestamp(*before) })
             }
             Params::Backup => json!({}),
+            Params::Replay { since } => json!({ "since": since.map(timestamp) }),
         };
         let mut details = json!({
             "task": self.task.to_string(),
@@ -120,9 +132,15 @@ impl Run {
         }
     }
 
-    /// Taken by a worker.
-    pub fn claimed(&mut self, worker: &str, now: DateTime<Utc>, lease_until: DateTime<Utc>) -> NewEvent {
+    /// Taken by a worker. A replay that merely looks again at the requests that it waits for tells nobody.
+    pub fn claimed(
+        &mut self,
+        worker: &str,
+        now: DateTime<Utc>,
+        lease_until: DateTime<Utc>,
+    ) -> Option<NewEvent> {
         let first = self.started_at.is_none();
+        let looks_again = self.waits_for_requests();
         self.attempt += 1;
         self.strikes += 1;
         self.started_at.get_or_insert(now);
@@ -130,7 +148,15 @@ impl Run {
         let (error, cancelled_by) = (self.state.error().cloned(), self.cancelled_by().map(str::to_owned));
         self.state = State::InProgress { error, cancelled_by };
         let name = if first { EventName::RunStarted } else { EventName::RunResumed };
-        self.event(name, worker, json!({ "attempt": self.attempt }))
+        (!looks_again).then(|| self.event(name, worker, json!({ "attempt": self.attempt })))
+    }
+
+    /// It was given back, by itself, until requests that it made have ended.
+    fn waits_for_requests(&self) -> bool {
+        let is_given_back = self.state == State::InProgress { error: None, cancelled_by: None };
+        is_given_back
+            && self.lease_until.is_none()
+            && Progress::read(&self.report).is_some_and(|progress| progress.waiting > 0)
     }
 
     /// Something durable was done: whatever crashes from here on is no repetition.
@@ -223,6 +249,7 @@ impl Run {
 
     fn interrupted(&self) -> Outcome {
         let begun = |step: &StepState| step.rows_affected > 0 || step.status != StepStatus::Pending;
-        if self.steps.iter().any(begun) { Outcome::Partial } else { Outcome::NothingDone }
+        let submitted = Progress::read(&self.report).is_some_and(|progress| progress.submitted > 0);
+        if submitted || self.steps.iter().any(begun) { Outcome::Partial } else { Outcome::NothingDone }
     }
 }

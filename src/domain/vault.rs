@@ -17,10 +17,11 @@ use super::{audit::hex, key::Key};
 pub struct Vault {
     refs: hmac::Key,
     wrapping: [u8; 32],
+    ledger: [u8; 32],
     cursor: hmac::Key,
 }
 
-/// A request's own data key, unwrapped.
+/// A request's own data key, or a ledger's, unwrapped.
 #[derive(Clone)]
 pub struct DataKey([u8; 32]);
 
@@ -36,6 +37,7 @@ impl Vault {
         Self {
             refs: hmac::Key::new(hmac::HMAC_SHA256, &derive(master, b"rightful subject_ref v1")),
             wrapping: derive(master, b"rightful data key wrapping v1"),
+            ledger: derive(master, b"rightful ledger key wrapping v1"),
             cursor: hmac::Key::new(hmac::HMAC_SHA256, &derive(master, b"rightful page cursor v1")),
         }
     }
@@ -77,6 +79,21 @@ impl Vault {
     /// When the wrapped key was made under another `pseudonym_key`.
     pub fn unwrap_data_key(&self, wrapped: &[u8]) -> Result<DataKey, Unopened> {
         let opened = open(&self.wrapping, wrapped, b"data key")?;
+        opened.try_into().map(DataKey).map_err(|_| Unopened)
+    }
+
+    /// A new random key of a ledger and its wrapped form. No data key's wrapping opens it.
+    #[must_use]
+    pub fn new_ledger_key(&self) -> (DataKey, Vec<u8>) {
+        let key = DataKey(random());
+        let wrapped = seal(&self.ledger, &key.0, b"ledger key");
+        (key, wrapped)
+    }
+
+    /// # Errors
+    /// When the wrapped key was made under another `pseudonym_key`.
+    pub fn unwrap_ledger_key(&self, wrapped: &[u8]) -> Result<DataKey, Unopened> {
+        let opened = open(&self.ledger, wrapped, b"ledger key")?;
         opened.try_into().map(DataKey).map_err(|_| Unopened)
     }
 }

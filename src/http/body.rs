@@ -209,6 +209,16 @@ impl Fields {
         0
     }
 
+    /// A choice that is not made where it is false, null or absent.
+    pub fn choice(&mut self, name: &str) -> bool {
+        match self.members.remove(name) {
+            None | Some(Value::Null) => return false,
+            Some(Value::Bool(is_made)) => return is_made,
+            Some(_) => self.fault(name, "must be true or false"),
+        }
+        false
+    }
+
     /// An object with members of its own, which `read` takes; it may be null or absent.
     pub fn optional_part<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         match self.members.remove(name)? {

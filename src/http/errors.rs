@@ -75,6 +75,9 @@ impl From<ServiceError> for Problem {
                 unavailable(&format!("Connection {name} cannot be asked at the moment."))
             }
             ServiceError::Policy(error) => Self::new(Code::PolicyRefused, error.to_string()),
+            ServiceError::SinceInFuture => {
+                Self::invalid(vec![FieldError::new("/since", "must not lie in the future")])
+            }
             ServiceError::ExpiresInPast => {
                 Self::invalid(vec![FieldError::new("/expires_at", "must lie in the future")])
             }

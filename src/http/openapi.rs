@@ -39,6 +39,7 @@ pub struct ProblemAnswer(ProblemBody);
         holds::place, holds::list, holds::read, holds::end, consents::record, consents::list, consents::current,
         consents::search, webhooks::list, webhooks::redeliver,
         runs::retention::list, runs::retention::preview, runs::retention::run,
+        runs::replays::begin, runs::replays::preview, runs::replays::items,
         runs::schedules::list, runs::schedules::run,
         runs::verify_backup, runs::list, runs::read, runs::approve, runs::deny, runs::cancel, runs::retry,
         backups::list, backups::read,

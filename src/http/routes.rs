@@ -19,7 +19,7 @@ use super::{
     consents, docs, health, holds, plans,
     problem::{Code, Problem},
     requests::{act, answering, decide, export, list, read, steps, submit},
-    runs::{self, retention, schedules},
+    runs::{self, replays, retention, schedules},
     webhooks,
 };
 
@@ -106,6 +106,9 @@ table! {
         POST "/v1/retention/{name}/preview" Upkeep => retention::preview;
         POST "/v1/retention/{name}/run" Upkeep => retention::run;
         POST "/v1/backups/{name}/verify" Upkeep => runs::verify_backup;
+        POST "/v1/replays" Upkeep => replays::begin;
+        POST "/v1/replays/preview" Upkeep => replays::preview;
+        GET "/v1/replays/{id}" ReadRuns => replays::items;
         GET "/v1/schedules" ReadRuns => schedules::list;
         POST "/v1/schedules/{name}/run" Upkeep => schedules::run;
         GET "/v1/runs" ReadRuns => runs::list;

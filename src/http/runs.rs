@@ -25,6 +25,7 @@ use crate::{
     store::RunFilter,
 };
 
+pub mod replays;
 pub mod retention;
 pub mod schedules;
 
@@ -32,7 +33,7 @@ pub mod schedules;
 #[derive(Serialize, ToSchema)]
 pub struct RunBody {
     id: Uuid,
-    /// `retention:POLICY` or `backup:NAME`.
+    /// `retention:POLICY`, `backup:NAME` or `replay`.
     #[schema(example = "retention:old_visits")]
     task: String,
     /// As those of requests; `pending` waits for an approver.
@@ -52,6 +53,9 @@ pub struct RunBody {
     before: Option<String>,
     /// Of a retention run: the version that is carried out.
     policy_version: Option<String>,
+    /// Of a replay: erasures that were completed from then on; null also where it is over all of them.
+    #[schema(format = DateTime)]
+    since: Option<String>,
     /// In the order of execution; empty until it was counted.
     steps: Vec<RunStepBody>,
     /// What came of it beside the counts.
@@ -99,7 +103,11 @@ impl From<Run> for RunBody {
             Params::Retention { before, policy_version } => {
                 (Some(timestamp(*before)), policy_version.clone())
             }
-            Params::Backup => (None, None),
+            Params::Backup | Params::Replay { .. } => (None, None),
+        };
+        let since = match &run.params {
+            Params::Replay { since } => since.map(timestamp),
+            Params::Retention { .. } | Params::Backup => None,
         };
         let waits = run.state.error().is_some() && !run.status().is_end() && run.lease_until.is_none();
         Self {
@@ -112,6 +120,7 @@ impl From<Run> for RunBody {
             finished_at: run.state.finished_at().map(timestamp),
             before,
             policy_version,
+            since,
             error: run.state.error().map(ErrorBody::from),
             next_attempt_at: waits.then(|| timestamp(run.run_at)),
             attempt: run.attempt,
@@ -126,7 +135,7 @@ impl From<Run> for RunBody {
 #[utoipa::path(
     get, path = "/v1/runs", tag = "Runs", operation_id = "listRuns",
     params(
-        ("task" = Option<String>, Query, description = "`retention:POLICY` or `backup:NAME`"),
+        ("task" = Option<String>, Query, description = "`retention:POLICY`, `backup:NAME` or `replay`"),
         ("open" = Option<bool>, Query, description = "Not ended, or ended"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Default 50"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
@@ -135,7 +144,8 @@ impl From<Run> for RunBody {
 )]
 pub async fn list(call: Call) -> Answer {
     let query = call.query(&["task", "open", "limit", "cursor"])?;
-    let task = query.read("task", "retention:POLICY or backup:NAME", |text| text.parse::<Task>().ok())?;
+    let task =
+        query.read("task", "retention:POLICY, backup:NAME or replay", |text| text.parse::<Task>().ok())?;
     let open = query.flag("open")?;
     let vault = call.api.service.vault.clone();
     let shown = task.as_ref().map(ToString::to_string).unwrap_or_default();

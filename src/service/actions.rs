@@ -114,8 +114,9 @@ async fn retry_in(
     let refs = match &newer {
         Some(newer) => {
             repin(tx, &mut request, newer, &mut event).await?;
-            // What was approved was the other version.
-            if service.approval.contains(&request.kind) {
+            // What was approved was the other version; a replay's run was approved with whatever the plans are.
+            let is_replay = request.answering.replay.is_some();
+            if service.approval.contains(&request.kind) && !is_replay {
                 request.state = State::Pending;
             }
             &newer.refs

@@ -66,6 +66,8 @@ pub enum ServiceError {
     Run(#[from] CannotDecide),
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    #[error("since lies in the future")]
+    SinceInFuture,
     #[error("a hold cannot end before it begins")]
     ExpiresInPast,
     #[error("the plan has no step on this table")]

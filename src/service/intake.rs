@@ -14,12 +14,13 @@ use super::{
 };
 use crate::{
     domain::{
-        audit::{ChainHead, EventName},
+        audit::{ChainHead, EventName, NewEvent},
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Step},
         rectification::Changes,
         request::{
-            Answering, Confidential, ExportOptions, IdentityCheck, Kind, Request, State, StepState, Subject,
+            Answering, Confidential, ExportOptions, IdentityCheck, Kind, Places, Replay, Request, State,
+            StepState, Subject,
         },
     },
     store::{Inserted, NewSecrets, StoreError},
@@ -71,28 +72,9 @@ pub async fn submit(
     if let Some(again) = again(service, reader, submission.idempotency.as_ref()).await? {
         return Ok(Submitted::Again(again));
     }
-    let registered = registered(service, &submission.plan)?;
-    let plan = &registered.compiled;
-    let refs = given_refs(service, plan, &submission.subject)?;
-    let confidential = Confidential {
-        subject: submission.subject.clone(),
-        reason: submission.reason.clone(),
-        denial_text: None,
-        extension_reason: None,
-        export: submission.export.clone(),
-        changes: submission.changes.clone(),
-        notes: BTreeMap::new(),
-    };
-    let steps = confidential.steps(plan, submission.kind)?;
-    if submission.kind == Kind::Export && steps.is_empty() {
-        return Err(ServiceError::NothingToExport);
-    }
-    let places = confidential.places(&service.vault, &refs);
-    let mut request = new_request(service, reader, plan, &steps, &submission)?;
-    let secrets = seal(service, &confidential)?;
-    let details =
-        json!({ "kind": request.kind.as_str(), "plan": request.plan, "plan_version": request.plan_version });
-    let created = request.event(EventName::RequestCreated, &reader.sub, details);
+    let plan = registered(service, &submission.plan)?.compiled;
+    let Accepted { mut request, confidential, refs, places, secrets, created } =
+        accept(service, &reader.sub, &plan, &submission, None)?;
     let idempotency = submission.idempotency.as_ref();
     let key = idempotency.map(|given| (given.key.as_str(), given.fingerprint.as_str()));
 
@@ -112,6 +94,55 @@ pub async fn submit(
     }
     service.wake.notify_one();
     Ok(Submitted::New(Reading::of_new(request, confidential, refs)))
+}
+
+/// A request that is ready to be stored.
+pub(super) struct Accepted {
+    pub request: Request,
+    pub confidential: Confidential,
+    pub refs: Vec<(String, String)>,
+    pub places: Places,
+    pub secrets: NewSecrets,
+    /// Its first event.
+    pub created: NewEvent,
+}
+
+/// What a submission comes to under a plan; `replay`: it erases again, and was approved with its run.
+///
+/// # Errors
+/// When the subject, what is asked for, or the time is not acceptable.
+pub(super) fn accept(
+    service: &Service,
+    created_by: &str,
+    plan: &CompiledPlan,
+    submission: &Submission,
+    replay: Option<Replay>,
+) -> Result<Accepted, ServiceError> {
+    let refs = given_refs(service, plan, &submission.subject)?;
+    let confidential = Confidential {
+        subject: submission.subject.clone(),
+        reason: submission.reason.clone(),
+        denial_text: None,
+        extension_reason: None,
+        export: submission.export.clone(),
+        changes: submission.changes.clone(),
+        notes: BTreeMap::new(),
+    };
+    let steps = confidential.steps(plan, submission.kind)?;
+    if submission.kind == Kind::Export && steps.is_empty() {
+        return Err(ServiceError::NothingToExport);
+    }
+    let places = confidential.places(&service.vault, &refs);
+    let request = new_request(service, created_by, plan, &steps, submission, replay)?;
+    let secrets = seal(service, &confidential)?;
+    let mut details =
+        json!({ "kind": request.kind.as_str(), "plan": request.plan, "plan_version": request.plan_version });
+    if let (Some(replay), Some(details)) = (&request.answering.replay, details.as_object_mut()) {
+        details.insert("replay_of".to_owned(), json!(replay.of));
+        details.insert("run_id".to_owned(), json!(replay.run));
+    }
+    let created = request.event(EventName::RequestCreated, created_by, details);
+    Ok(Accepted { request, confidential, refs, places, secrets, created })
 }
 
 /// The version of a plan that new requests pin.
@@ -169,10 +200,11 @@ async fn duplicate(
 
 fn new_request(
     service: &Service,
-    reader: &Reader,
+    created_by: &str,
     plan: &CompiledPlan,
     steps: &[Step],
     submission: &Submission,
+    replay: Option<Replay>,
 ) -> Result<Request, ServiceError> {
     let now = service.clock.now();
     let submitted_at = match submission.submitted_at {
@@ -183,15 +215,17 @@ fn new_request(
     if let Some(check) = &submission.identity_check {
         check.validate(now + CLOCK_SKEW).map_err(ServiceError::IdentityCheck)?;
     }
-    let answering = Answering { identity_check: submission.identity_check.clone(), ..Answering::default() };
-    let waits = service.approval.contains(&submission.kind) || answering.is_suspended();
+    let needs_approval = service.approval.contains(&submission.kind) && replay.is_none();
+    let identity_check = submission.identity_check.clone();
+    let answering = Answering { identity_check, replay, ..Answering::default() };
+    let waits = needs_approval || answering.is_suspended();
     Ok(Request {
         id: service.clock.new_id(),
         kind: submission.kind,
         plan: plan.name.clone(),
         plan_version: plan.version.clone(),
         external_id: submission.external_id.clone(),
-        created_by: reader.sub.clone(),
+        created_by: created_by.to_owned(),
         submitted_at,
         created_at: now,
         started_at: None,

@@ -17,6 +17,7 @@ pub mod fixtures;
 pub mod holds;
 pub mod intake;
 pub mod keeps;
+pub mod ledger;
 pub mod manual;
 pub mod metrics;
 pub mod packages;
@@ -24,6 +25,7 @@ pub mod preview;
 pub mod readings;
 pub mod registry;
 pub mod reminders;
+pub mod replays;
 pub mod retention;
 pub mod runs;
 pub mod sweeps;
@@ -41,6 +43,7 @@ use crate::{
 use backups::Backups;
 use code::CodeSteps;
 pub use connectors::Connectors;
+use ledger::Ledgers;
 use metrics::Metrics;
 use packages::Packages;
 use registry::Registry;
@@ -71,6 +74,7 @@ pub struct Service {
     /// Steps of erasures that the embedding program carries out.
     pub code: CodeSteps,
     pub upkeep: Upkeep,
+    pub ledgers: Ledgers,
 }
 
 /// How hard the worker may lean on the databases, and how long it owns a request.

@@ -10,6 +10,7 @@ use crate::{
     connectors::objects::Objects,
     domain::{
         audit::ChainHead,
+        period::Period,
         request::State,
         retention::Policy,
         run::{Params, Run, Task, TaskKind},
@@ -36,6 +37,8 @@ pub struct Upkeep {
     pub archives: Option<Objects>,
     /// How long the service keeps what is its own.
     pub periods: Periods,
+    /// How long the ledger keeps a completed erasure; `None`: for ever.
+    pub ledger: Option<Period>,
 }
 
 /// Who asks for a run.
@@ -63,6 +66,8 @@ pub async fn begin(service: &Service, task: Task, asked: Asked) -> Result<(Run, 
             return Err(ServiceError::NotFound);
         }
         Task::Backup(_) => Params::Backup,
+        // Asked for with more than its name: see `replays`.
+        Task::Replay => return Err(ServiceError::NotFound),
     };
     begin_with(service, task, params, asked).await
 }
@@ -71,7 +76,7 @@ pub async fn begin(service: &Service, task: Task, asked: Asked) -> Result<(Run, 
 ///
 /// # Errors
 /// When another run of the task is not over.
-async fn begin_with(
+pub(super) async fn begin_with(
     service: &Service,
     task: Task,
     params: Params,
@@ -86,7 +91,7 @@ async fn begin_with(
             service.runs_wake.notify_one();
             Ok((run, true))
         }
-        Begun::Known(known) if known.task != run.task => Err(ServiceError::IdempotencyKeyReused),
+        Begun::Known(known) if !known.is_same_call(&run) => Err(ServiceError::IdempotencyKeyReused),
         Begun::Known(known) => Ok((*known, false)),
         Begun::Busy(open) => Err(ServiceError::DuplicateRun(open.id)),
     }

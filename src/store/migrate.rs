@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 15] = [
+const MIGRATIONS: [Migration; 16] = [
     migration!(1, "0001_requests"),
     migration!(2, "0002_audit"),
     migration!(3, "0003_plans"),
@@ -42,6 +42,7 @@ const MIGRATIONS: [Migration; 15] = [
     migration!(11, "0011_consents"),
     migration!(12, "0012_backups"),
     migration!(13, "0013_fixtures"),
+    migration!(14, "0014_ledger"),
     migration!(15, "0015_sweeps"),
     migration!(16, "0016_keeps"),
 ];

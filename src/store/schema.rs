@@ -354,6 +354,37 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    ledgers (id) {
+        id -> Text,
+        wrapped_key -> Binary,
+        audit_seq -> BigInt,
+        audit_hash -> Text,
+    }
+}
+
+diesel::table! {
+    erasure_ledger (id) {
+        id -> Text,
+        ledger_id -> Text,
+        request_id -> Text,
+        plan -> Text,
+        completed_at -> Timestamp,
+        sealed -> Binary,
+    }
+}
+
+diesel::table! {
+    replays (run_id, entry_id) {
+        run_id -> Text,
+        entry_id -> Text,
+        erasure_id -> Text,
+        plan -> Text,
+        request_id -> Nullable<Text>,
+        code -> Nullable<Text>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
 diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(holds, hold_refs);
@@ -362,3 +393,4 @@ diesel::allow_tables_to_appear_in_same_query!(idempotency_keys, requests);
 diesel::allow_tables_to_appear_in_same_query!(consents, consent_keys);
 diesel::allow_tables_to_appear_in_same_query!(backups, backup_reports);
 diesel::allow_tables_to_appear_in_same_query!(audit_events, consents, consent_refs, request_refs);
+diesel::allow_tables_to_appear_in_same_query!(replays, requests);

@@ -10,7 +10,7 @@ use super::{
     conn::{Conn, on},
     events::{Position, load},
     pool::Held,
-    schema::{backups, consents, fixture_files, holds, plans, requests, runs, sweeps},
+    schema::{backups, consents, fixture_files, holds, ledgers, plans, requests, runs, sweeps},
 };
 use crate::domain::audit::{ChainHead, Event};
 
@@ -18,7 +18,8 @@ use crate::domain::audit::{ChainHead, Event};
 const CHUNK: i64 = 500;
 
 /// The kinds of stream, in byte order: each has a table of its owners.
-const OWNERS: [&str; 8] = ["backup", "consent", "fixture", "hold", "plan", "request", "run", "sweep"];
+const OWNERS: [&str; 9] =
+    ["backup", "consent", "fixture", "hold", "ledger", "plan", "request", "run", "sweep"];
 
 /// A key, and the head beside it.
 type HeadRow = (String, i64, String);
@@ -142,6 +143,7 @@ impl Snapshot {
             "consent" => heads!(conn, consents, id, after),
             "fixture" => heads!(conn, fixture_files, id, after),
             "hold" => heads!(conn, holds, id, after),
+            "ledger" => heads!(conn, ledgers, id, after),
             "plan" => heads!(conn, plans, name, after),
             "request" => heads!(conn, requests, id, after),
             "run" => heads!(conn, runs, id, after),

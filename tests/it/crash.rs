@@ -8,6 +8,7 @@ mod export;
 mod keeps;
 mod manual;
 mod rectification;
+mod replay;
 mod retention;
 mod services;
 mod states;
@@ -30,7 +31,7 @@ use crate::{
     },
 };
 
-const PLAN: &str = "plan: customer
+pub const PLAN: &str = "plan: customer
 subject:
   user_id: shop.users.id
   email: shop.users.email
@@ -52,11 +53,11 @@ connections:
       erase: { mask: { body: { hmac: {} } } }
 ";
 
-const PEOPLE: usize = 24;
+pub const PEOPLE: usize = 24;
 /// Every second person is erased.
 const ERASED: usize = PEOPLE / 2;
 
-fn schema() -> String {
+pub fn schema() -> String {
     let mut sql = "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL UNIQUE);
         CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id), name VARCHAR(100));
         CREATE TABLE order_items (id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL REFERENCES orders (id));
@@ -80,10 +81,10 @@ fn schema() -> String {
     sql
 }
 
-type Rows = Vec<Vec<Option<String>>>;
+pub type Rows = Vec<Vec<Option<String>>>;
 
 /// Everything but what must have changed; panics when that has not.
-fn untouched(target: &Target) -> BTreeMap<String, Rows> {
+pub fn untouched(target: &Target) -> BTreeMap<String, Rows> {
     let mut dump = BTreeMap::new();
     for (table, query) in [
         ("users", "SELECT id, email FROM users ORDER BY id"),
@@ -97,7 +98,7 @@ fn untouched(target: &Target) -> BTreeMap<String, Rows> {
     dump
 }
 
-fn expect(before: &BTreeMap<String, Rows>, after: &BTreeMap<String, Rows>, erased: &[usize]) {
+pub fn expect(before: &BTreeMap<String, Rows>, after: &BTreeMap<String, Rows>, erased: &[usize]) {
     let is_erased = |user: usize| erased.contains(&user);
     let owner = |row: &[Option<String>]| row[0].as_ref().unwrap().parse::<usize>().unwrap() / 1000;
     let left = |rows: &Rows, keep: &dyn Fn(&[Option<String>]) -> bool| -> Rows {

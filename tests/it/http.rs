@@ -12,6 +12,7 @@ mod manual;
 mod protocol;
 mod reading;
 mod rectifying;
+mod replays;
 mod rights;
 mod runs;
 mod submitting;

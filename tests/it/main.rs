@@ -12,6 +12,7 @@ mod export;
 mod fixtures;
 mod http;
 mod properties;
+mod replay;
 mod retention;
 mod services;
 mod store;

@@ -29,6 +29,16 @@ fn shown(config: &Config) -> Vec<String> {
     shown.collect()
 }
 
+/// A replay follows a restore, and no clock.
+#[test]
+fn a_replay_is_no_handler() {
+    let refused = read("[{\"name\": \"r\", \"interval\": \"6h\", \"handler\": \"replay\"}]").unwrap_err();
+    assert!(refused.contains("`replay` is no handler"), "{refused}");
+    let file = format!("{GOOD}schedules:\n  r: {{ interval: 6h, handler: replay }}\n");
+    let faults = parse(Path::new("rightful.yaml"), &file, &variable).unwrap_err();
+    assert!(faults.iter().any(|fault| fault.to_string().contains("`replay` is no handler")), "{faults:?}");
+}
+
 #[test]
 fn the_environment_stands_for_the_file() {
     assert_eq!(

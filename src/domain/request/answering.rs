@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{DenialReason, InvalidState, Refusal, Request, State};
+use super::{DenialReason, InvalidState, Refusal, Replay, Request, State};
 use crate::domain::{
     audit::{EventName, NewEvent, timestamp},
     deadline,
@@ -33,6 +33,8 @@ pub struct Answering {
     /// When somebody was last reminded that the answer is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reminded_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
 }
 
 /// How it was made sure that the person is who they say (Art. 12(6)).
@@ -99,6 +101,9 @@ impl Answering {
     /// When the person must have been answered; `None` while the month does not run.
     #[must_use]
     pub fn due_at(&self, submitted_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if self.replay.is_some() {
+            return None;
+        }
         let months = 1 + self.extension.as_ref().map_or(0, |extension| extension.months);
         let begins = match &self.identity_check {
             // Somebody who was known already has their month from the receipt on.
@@ -160,6 +165,7 @@ impl Request {
         if self.lease_until.is_some() {
             return Err(Refusal::AtWork);
         }
+        self.require_asked()?;
         self.require_unanswered()?;
         let due = self.due_at().ok_or(Refusal::Suspended)?;
         if self.answering.extension.is_some() {
@@ -218,6 +224,7 @@ impl Request {
         answered: Answered,
         latest: DateTime<Utc>,
     ) -> Result<NewEvent, Refusal> {
+        self.require_asked()?;
         if !self.status().is_end() {
             return Err(InvalidState { status: self.status(), action: "answered" }.into());
         }

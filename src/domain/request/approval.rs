@@ -61,6 +61,8 @@ pub enum Refusal {
     AlreadyExtended,
     #[error("the month is over: an extension has to be told before")]
     MonthIsOver,
+    #[error("it erases again who was erased before and answered then: nobody waits for an answer")]
+    NobodyWaits,
     #[error("the person has been answered already")]
     AlreadyAnswered,
     #[error("{0} lies in the future")]

@@ -127,6 +127,8 @@ pub enum RunCode {
     PolicyChanged,
     /// A backup is not what it should be.
     BackupNotOk,
+    /// A replay left somebody out.
+    ReplayIncomplete,
 }
 
 /// What a failure in a job asks for.
@@ -167,7 +169,8 @@ impl RunCode {
             | Self::StepFailed
             | Self::MatchesEverything
             | Self::PolicyChanged
-            | Self::BackupNotOk => Disposition::Fail,
+            | Self::BackupNotOk
+            | Self::ReplayIncomplete => Disposition::Fail,
         }
     }
 
@@ -188,6 +191,7 @@ impl RunCode {
             Self::MatchesEverything => "matches_everything",
             Self::PolicyChanged => "policy_changed",
             Self::BackupNotOk => "backup_not_ok",
+            Self::ReplayIncomplete => "replay_incomplete",
         }
     }
 }

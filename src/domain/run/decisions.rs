@@ -63,6 +63,9 @@ impl Run {
             // Also when the lease ran out: the next claim books what its worker may have left unrecorded.
             State::InProgress { cancelled_by, .. } => {
                 cancelled_by.get_or_insert_with(|| actor.to_owned());
+                if self.lease_until.is_none() {
+                    self.run_at = now;
+                }
                 Ok(None)
             }
             _ => Ok(Some(self.cancelled(actor, now))),

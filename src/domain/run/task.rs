@@ -7,16 +7,18 @@ use std::{fmt, str::FromStr};
 pub enum TaskKind {
     Retention,
     Backup,
+    Replay,
 }
 
 impl TaskKind {
-    pub const ALL: [Self; 2] = [Self::Retention, Self::Backup];
+    pub const ALL: [Self; 3] = [Self::Retention, Self::Backup, Self::Replay];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Retention => "retention",
             Self::Backup => "backup",
+            Self::Replay => "replay",
         }
     }
 }
@@ -27,6 +29,7 @@ pub enum Task {
     Retention(String),
     /// The backup of that name.
     Backup(String),
+    Replay,
 }
 
 impl Task {
@@ -35,6 +38,7 @@ impl Task {
         match self {
             Self::Retention(_) => TaskKind::Retention,
             Self::Backup(_) => TaskKind::Backup,
+            Self::Replay => TaskKind::Replay,
         }
     }
 }
@@ -43,6 +47,7 @@ impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Retention(name) | Self::Backup(name) => write!(f, "{}:{name}", self.kind().as_str()),
+            Self::Replay => f.write_str(TaskKind::Replay.as_str()),
         }
     }
 }
@@ -59,6 +64,7 @@ impl FromStr for Task {
         match text.split_once(':') {
             Some(("retention", name)) if !name.is_empty() => Ok(Self::Retention(name.to_owned())),
             Some(("backup", name)) if !name.is_empty() => Ok(Self::Backup(name.to_owned())),
+            None if text == TaskKind::Replay.as_str() => Ok(Self::Replay),
             _ => Err(NoTask),
         }
     }

@@ -71,6 +71,14 @@ pub struct AnsweredBody {
     channel: &'static str,
 }
 
+/// What a replay's request does again.
+#[derive(Serialize, ToSchema)]
+pub struct ReplayBody {
+    /// The erasure that the person asked for.
+    of: Uuid,
+    run_id: Uuid,
+}
+
 /// A request.
 #[derive(Serialize, ToSchema)]
 pub struct RequestBody {
@@ -129,6 +137,8 @@ pub struct RequestItem {
     denial: Option<DenialBody>,
     /// Null until the person was told.
     answered: Option<AnsweredBody>,
+    /// Of one that erases again whom a restored backup has brought back; no month runs then.
+    replay: Option<ReplayBody>,
     /// `done`, `done_with_exceptions`, `no_match`, `partial` or `nothing_done`; null until an end.
     outcome: Option<&'static str>,
     pub links: Links,
@@ -153,7 +163,7 @@ pub struct SubjectRef {
 /// by what it was extended (GDPR Art. 12(3)).
 #[derive(Serialize, ToSchema)]
 struct Deadline {
-    /// Null while an identity waits to be confirmed.
+    /// Null while an identity waits to be confirmed, and of a replay.
     #[schema(format = DateTime)]
     due_at: Option<String>,
     /// Whole days, rounded down; negative once the time is over.
@@ -277,6 +287,7 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
             .answered
             .as_ref()
             .map(|answered| AnsweredBody { at: timestamp(answered.at), channel: answered.channel.as_str() }),
+        replay: answering.replay.as_ref().map(|replay| ReplayBody { of: replay.of, run_id: replay.run }),
         outcome: request.state.outcome().map(|outcome| outcome.as_str()),
         links: Links { events: format!("{own}/events"), self_: own },
     }

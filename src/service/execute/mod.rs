@@ -11,6 +11,7 @@ mod group;
 mod keeps;
 mod keys;
 pub(super) mod lease;
+mod ledger;
 mod manual;
 pub(super) mod pace;
 mod recorded;
@@ -94,11 +95,18 @@ struct Run<'a> {
 }
 
 async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    if recorder.request.kind == Kind::Erasure {
+        service.ledgers.current(service).await?;
+    }
     if recorder.request.is_reopened() {
         return keeps::go_on(service, recorder).await;
     }
     // Nothing is left that this program could do.
-    if manual::is_done(&recorder.request) || recorder.request.has_manual_steps_alone_left() {
+    if manual::is_done(&recorder.request) {
+        ledger::recall(service, recorder).await?;
+        return recorder.complete(false).await;
+    }
+    if recorder.request.has_manual_steps_alone_left() {
         return recorder.complete(false).await;
     }
     recorder.check()?;
@@ -149,7 +157,10 @@ async fn prepare<'a>(
     };
     let fresh = known.is_none();
     let root = match known {
-        Some(root) => root,
+        Some(root) => {
+            recorder.knows(plan, &root);
+            root
+        }
         None => match resolve::resolve(service, recorder, plan, &steps, &data_key, &confidential).await? {
             Some(root) => root,
             None => return Ok(None),

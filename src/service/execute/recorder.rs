@@ -9,12 +9,14 @@ use tokio::sync::watch;
 
 use super::{
     lease::LeaseClock,
+    ledger::{self, Known},
     trouble::{Interrupt, backoff},
 };
 use crate::{
     domain::{
         audit::{EventName, NewEvent},
         compiled::CompiledPlan,
+        key::Tuple,
         rectification::Identities,
         request::{Disposition, Kind, Places, Request, RunCode, Status},
     },
@@ -40,6 +42,8 @@ pub struct Recorder {
     pub plan: Option<Arc<CompiledPlan>>,
     /// A target commit was sent by this attempt.
     committed: bool,
+    /// Of an erasure, once the person is resolved.
+    known: Option<Known>,
 }
 
 impl Recorder {
@@ -52,7 +56,24 @@ impl Recorder {
     ) -> Self {
         let actor = worker.to_owned();
         let Claimed { request, .. } = claimed;
-        Self { request, service, actor, lease, stop, deferred: Vec::new(), plan: None, committed: false }
+        Self {
+            request,
+            service,
+            actor,
+            lease,
+            stop,
+            deferred: Vec::new(),
+            plan: None,
+            committed: false,
+            known: None,
+        }
+    }
+
+    /// Keeps in mind who is erased, for the ledger.
+    pub fn knows(&mut self, plan: &CompiledPlan, person: &Tuple) {
+        if self.request.kind == Kind::Erasure {
+            self.known = Some(Known::new(plan, person));
+        }
     }
 
     /// The connections that the request's steps name.
@@ -163,6 +184,9 @@ impl Recorder {
             events.extend(deferred(&mut request, &self.actor, now));
         }
         events.extend(change(&mut request, &self.actor, now));
+        if request.kind == Kind::Erasure && request.status() == Status::Completed {
+            ledger::enter(&mut tx, &self.service, self.known.as_ref(), &request).await?;
+        }
         // What a person has agreed to since it was completed first is none of its business.
         if request.kind == Kind::Erasure && request.status() == Status::Completed && !request.is_reopened() {
             let destroyed = tx.pseudonymise_consents(request.id).await?;

@@ -41,6 +41,13 @@ pub async fn resolve(
     })?;
     let wanted = Wanted { service, plan, steps, given };
     let (tuple, found) = wanted.undisturbed(recorder).await?;
+    if recorder.request.has_met_somebody_new(found) {
+        return Err(wanted.ambiguous(
+            "no row had these identities when the person was erased, and one has them now: a backup may have brought the              person back, or somebody else has the identity; nothing was touched: look, and submit an erasure by hand"
+                .to_owned(),
+        ));
+    }
+    recorder.knows(plan, &tuple);
     let root = Arc::new(tuple.clone());
     let run = Run {
         service,

@@ -14,7 +14,7 @@ use crate::{
             trouble::{Interrupt, backoff},
         },
     },
-    store::StoreError,
+    store::{StoreError, Tx},
 };
 
 const BACKOFF_BASE: Duration = Duration::from_secs(1);
@@ -74,10 +74,19 @@ impl Keeper {
         &mut self,
         change: impl FnOnce(&mut Run, &str, DateTime<Utc>) -> Vec<NewEvent>,
     ) -> Result<(), Interrupt> {
+        let tx = self.service.store.begin().await?;
+        self.record_in(tx, change).await
+    }
+
+    /// As [`record`](Self::record), in a transaction that holds more.
+    pub async fn record_in(
+        &mut self,
+        mut tx: Tx,
+        change: impl FnOnce(&mut Run, &str, DateTime<Utc>) -> Vec<NewEvent>,
+    ) -> Result<(), Interrupt> {
         let now = self.service.clock.now();
         let mut run = self.run.clone();
         let events = change(&mut run, &self.actor, now);
-        let mut tx = self.service.store.begin().await?;
         let asked = tx.write_run(&mut run, events).await?;
         tx.commit().await?;
         if let crate::domain::request::State::InProgress { cancelled_by, .. } = &mut run.state {

@@ -123,6 +123,8 @@ fn scheduled(service: &Service, schedule: &Schedule, due: DateTime<Utc>, now: Da
             Params::Retention { policy_version: None, before }
         }
         Task::Backup(_) => Params::Backup,
+        // The configuration has checked it.
+        Task::Replay => return None,
     };
     let asked = Asked { by: format!("schedule:{}", schedule.name), idempotency_key: Some(timestamp(due)) };
     Some(new_run(service, schedule.task.clone(), params, asked))

@@ -23,7 +23,7 @@ use crate::{
             lease::Renewal,
             trouble::{Interrupt, jitter},
         },
-        retention,
+        replays, retention,
     },
     store::{ClaimedRun, StoreError},
 };
@@ -133,6 +133,7 @@ async fn carry_out(
     let done = match keeper.run.task.clone() {
         Task::Retention(name) => retention::carry_out(&mut keeper, &name).await,
         Task::Backup(name) => verify(&mut keeper, &name).await,
+        Task::Replay => replays::carry_out(&mut keeper).await,
     };
     if let Err(interrupt) = done
         && let Err(error) = keeper.end(interrupt).await

@@ -100,13 +100,13 @@ impl Store {
                         step: None,
                         cause: Some(RunCode::Internal),
                     };
-                    run.fail(error, worker, now)
+                    Some(run.fail(error, worker, now))
                 }
                 false => run.claimed(worker, now, now + delta(lease)),
             };
             let epoch = run.epoch + 1;
             let stream = run.stream();
-            tx.append_to(&stream, &mut run.head, vec![event]).await?;
+            tx.append_to(&stream, &mut run.head, event.into_iter().collect()).await?;
             tx.put_run(&run, Some(epoch)).await?;
             run.epoch = epoch;
             if !gives_up {

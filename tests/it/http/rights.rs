@@ -6,7 +6,7 @@ use super::{app, apps};
 use crate::support::app::{Reply, TestApp, User};
 
 /// Every operation, and whether admin, approver, auditor and service may use it.
-const TABLE: [(&str, &str, [bool; 4]); 49] = [
+const TABLE: [(&str, &str, [bool; 4]); 52] = [
     ("POST", "/v1/requests", [true, false, false, true]),
     ("GET", "/v1/requests", [true, true, true, true]),
     ("GET", "/v1/requests/{id}", [true, true, true, true]),
@@ -44,6 +44,9 @@ const TABLE: [(&str, &str, [bool; 4]); 49] = [
     ("GET", "/v1/retention", [true, true, true, false]),
     ("POST", "/v1/retention/{name}/preview", [true, false, false, false]),
     ("POST", "/v1/retention/{name}/run", [true, false, false, false]),
+    ("POST", "/v1/replays", [true, false, false, false]),
+    ("POST", "/v1/replays/preview", [true, false, false, false]),
+    ("GET", "/v1/replays/{id}", [true, true, true, false]),
     ("GET", "/v1/schedules", [true, true, true, false]),
     ("POST", "/v1/schedules/{name}/run", [true, false, false, false]),
     ("GET", "/v1/runs", [true, true, true, false]),

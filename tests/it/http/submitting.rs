@@ -64,7 +64,7 @@ async fn a_submission_is_answered_with_the_whole_request() {
                     "steps_total": 3, "steps_done": 0, "rows_matched": null, "rows_affected": 0, "percent": 0,
                 },
                 "attempt": 0, "next_attempt_at": null, "error": null, "steps": steps, "created_by": "alice",
-                "hold_id": null, "identity_check": null, "export": null, "extension": null, "denial": null, "answered": null, "outcome": null,
+                "hold_id": null, "identity_check": null, "export": null, "extension": null, "denial": null, "answered": null, "replay": null, "outcome": null,
                 "links": { "self": format!("/v1/requests/{id}"), "events": format!("/v1/requests/{id}/events") },
             })
         );

@@ -14,8 +14,8 @@ use rightful::{
         serve,
     },
     service::{
-        Connectors, Pacing, Service, backups::Backups, code::CodeSteps, metrics::Metrics, packages::Packages,
-        registry::Registry, runs::Upkeep, watchers::Watchers, webhooks::Webhooks,
+        Connectors, Pacing, Service, backups::Backups, code::CodeSteps, ledger::Ledgers, metrics::Metrics,
+        packages::Packages, registry::Registry, runs::Upkeep, watchers::Watchers, webhooks::Webhooks,
     },
     worker,
 };
@@ -136,6 +136,7 @@ impl TestApp {
             code: CodeSteps::default(),
             runs_wake: Arc::new(Notify::new()),
             upkeep,
+            ledgers: Ledgers::default(),
         });
         load(&service, &plans).await;
         let running = serve(Arc::clone(&service), options(keys)).await.unwrap();

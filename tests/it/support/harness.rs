@@ -25,6 +25,7 @@ use rightful::{
         error::ServiceError,
         execute::execute,
         intake::{Submission, Submitted, submit},
+        ledger::Ledgers,
         metrics::Metrics,
         packages::Packages,
         readings::Reader,
@@ -132,6 +133,7 @@ impl Harness {
             code,
             runs_wake: Arc::new(Notify::new()),
             upkeep: Upkeep::default(),
+            ledgers: Ledgers::default(),
         };
         Self { service: Arc::new(service), folder }
     }
@@ -139,6 +141,12 @@ impl Harness {
     /// With policies and schedules.
     pub fn keeping(mut self, upkeep: Upkeep) -> Self {
         Arc::get_mut(&mut self.service).expect("nobody else has it yet").upkeep = upkeep;
+        self
+    }
+
+    /// With secrets that were sealed, or will be, under another `pseudonym_key`.
+    pub fn keyed(mut self, key: [u8; 32]) -> Self {
+        Arc::get_mut(&mut self.service).expect("nobody else has it yet").vault = Arc::new(Vault::new(&key));
         self
     }
 
@@ -239,6 +247,11 @@ impl Harness {
             self.set_run_at(carried_out, self.service.clock.now() + TimeDelta::days(1)).await;
         }
         self.service.store.request(id).await.unwrap().expect("the request is there")
+    }
+
+    /// Carries out everything that is claimable, once.
+    pub async fn work(&self) {
+        while self.claim().await.is_some() {}
     }
 
     /// Claims and carries out one request; the request as it then is, with its next attempt where that was set.

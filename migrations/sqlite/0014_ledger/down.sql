@@ -1,0 +1,3 @@
+DROP TABLE replays;
+DROP TABLE erasure_ledger;
+DROP TABLE ledgers;

@@ -1,0 +1,85 @@
+//! The entry of the ledger that commits with the end of an erasure: no completed erasure is ever without one, and none is
+//! there for an erasure that did not complete.
+
+use super::{keys, recorder::Recorder, trouble::Interrupt};
+use crate::{
+    domain::{
+        compiled::CompiledPlan,
+        key::Tuple,
+        ledger::{Entry, Kept},
+        request::{Kind, Request, RunCode},
+    },
+    service::Service,
+    store::Tx,
+};
+
+/// The person of an erasure, as far as the ledger keeps them.
+pub struct Known {
+    kept: Kept,
+    /// The step over the person's row.
+    root_step: Option<usize>,
+}
+
+impl Known {
+    pub fn new(plan: &CompiledPlan, tuple: &Tuple) -> Self {
+        let root_step = plan.erasure.iter().position(|step| step.is_root);
+        Self { kept: Kept::of(&plan.root, tuple, false), root_step }
+    }
+
+    fn kept_of(&self, request: &Request) -> Kept {
+        let root = self.root_step.and_then(|position| request.steps.get(position));
+        let found = root.is_some_and(|step| step.rows_matched.is_some_and(|matched| matched > 0));
+        // What a replay meets says nothing of the row that was there when the person was erased first.
+        let was_found = request.answering.replay.as_ref().is_some_and(|replay| replay.found);
+        Kept { found: found || was_found, ..self.kept.clone() }
+    }
+}
+
+/// Reads who was resolved, for an erasure that ends without a look at its tables.
+pub async fn recall(service: &Service, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    if recorder.request.kind != Kind::Erasure {
+        return Ok(());
+    }
+    let (plan, version) = (&recorder.request.plan, &recorder.request.plan_version);
+    let plan = service.plans.pinned(service, plan, version).await?;
+    let (data_key, _) = keys::confidential(service, recorder.request.id).await?;
+    let tuple = keys::root_tuple(service, recorder, &data_key).await?;
+    recorder.knows(&plan, &tuple);
+    Ok(())
+}
+
+/// Enters an erasure that is completed. A replay moves the entry of the erasure that it does again, and so does the end of
+/// a keep, so that no backup from between the two is forgotten earlier; a replay that had nothing to erase leaves it as
+/// it is.
+pub async fn enter(
+    tx: &mut Tx,
+    service: &Service,
+    known: Option<&Known>,
+    request: &Request,
+) -> Result<(), Interrupt> {
+    let lacking = |what| Interrupt::trouble(RunCode::Internal, what, None, None);
+    let ledger = service.ledgers.opened().ok_or_else(|| lacking("the ledger was not opened"))?;
+    let known = known.ok_or_else(|| lacking("the ledger would not know who was erased"))?;
+    let replay = request.answering.replay.as_ref();
+    if replay.is_some() && request.steps.iter().all(|step| step.rows_affected == 0) {
+        return Ok(());
+    }
+    let erasure = replay.map_or(request.id, |replay| replay.of);
+    let before = match replay.is_some() || request.is_reopened() {
+        true => service.store.ledger_entry_of(erasure).await?,
+        false => None,
+    };
+    let id = before.as_ref().map_or_else(|| service.clock.new_id(), |entry| entry.id);
+    let entry = Entry {
+        id,
+        ledger: ledger.id.clone(),
+        erasure,
+        plan: request.plan.clone(),
+        completed_at: request.state.finished_at().unwrap_or_else(|| service.clock.now()),
+        sealed: ledger.seal(id, &known.kept_of(request)),
+    };
+    if before.is_none() || !tx.renew_entry(&entry).await? {
+        tx.enter(&entry).await?;
+    }
+    Ok(())
+}
