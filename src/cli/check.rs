@@ -206,7 +206,8 @@ impl Findings {
             let Some(plan) = compiled else { continue };
             let _ = writeln!(text, "plan {} {} ({})", plan.name, plan.version, file.file);
             for (at, step) in steps(plan).iter().enumerate() {
-                let _ = writeln!(text, "  {:>2}. {} {}", at + 1, step.name, step.action);
+                let until = step.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+                let _ = writeln!(text, "  {:>2}. {} {}{until}", at + 1, step.name, step.action);
             }
             let exported: Vec<&str> = plan.export.iter().map(|step| step.name.as_str()).collect();
             let _ = writeln!(text, "  export: {}", exported.join(", "));
@@ -275,22 +276,22 @@ struct Told<'p> {
     name: &'p str,
     action: &'static str,
     basis: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
 }
 
 /// What an erasure does, in the order of execution.
 fn steps(plan: &CompiledPlan) -> Vec<Told<'_>> {
-    let code =
-        plan.code(Kind::Erasure).iter().map(|step| Told { name: &step.name, action: CODE, basis: None });
+    let told = |name, action| Told { name, action, basis: None, until: None };
+    let code = plan.code(Kind::Erasure).iter().map(|step| told(&step.name, CODE));
     let tables = plan.erasure.iter().map(|step| Told {
-        name: &step.name,
-        action: step.action.name(),
         basis: step.basis.as_deref(),
+        until: step.until().map(ToString::to_string),
+        ..told(&step.name, step.action.name())
     });
-    let manual = plan.manual(Kind::Erasure).map(|step| Told {
-        name: &step.name,
-        action: MANUAL,
-        basis: step.basis.as_deref(),
-    });
+    let manual = plan
+        .manual(Kind::Erasure)
+        .map(|step| Told { basis: step.basis.as_deref(), ..told(&step.name, MANUAL) });
     code.chain(tables).chain(manual).collect()
 }
 

@@ -59,6 +59,9 @@ struct PlanStep {
     #[schema(example = "delete")]
     action: &'static str,
     basis: Option<String>,
+    /// Of rows that are kept for a time: until when.
+    #[schema(example = "orders.placed_at + 10y")]
+    until: Option<String>,
     /// Of a manual step: what is to be done. Null for others, as is the next.
     r#do: Option<String>,
     /// Of a manual step: who is to be told (GDPR Art. 17(2), 19).
@@ -252,6 +255,7 @@ fn steps(plan: &CompiledPlan, kind: Kind) -> Vec<PlanStep> {
         connection: None,
         action,
         basis: None,
+        until: None,
         r#do: None,
         recipient: None,
     };
@@ -259,6 +263,7 @@ fn steps(plan: &CompiledPlan, kind: Kind) -> Vec<PlanStep> {
     let tables = plan.steps(kind).iter().map(|step| PlanStep {
         connection: Some(step.connection.clone()),
         basis: step.basis.clone(),
+        until: step.until().map(ToString::to_string),
         ..bare(&step.name, step.action.name())
     });
     let manual = plan.manual(kind).map(|step| PlanStep {

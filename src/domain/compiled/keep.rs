@@ -1,5 +1,7 @@
 //! Rows that are kept for a time.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,12 @@ pub struct KeepUntil {
     pub table: TableName,
     pub column: KeyColumn,
     pub time: TimeKind,
+}
+
+impl fmt::Display for KeepUntil {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{} + {}", self.table.name, self.column.name, self.period)
+    }
 }
 
 impl KeepUntil {
