@@ -20,7 +20,7 @@ use crate::{
     domain::{
         compiled::CompiledPlan,
         replay::{Fate, Item, NotSubmitted, Progress},
-        request::{Kind, Replay, RunCode, Status, WithReason},
+        request::{Kind, Refusal, Replay, RunCode, Status, WithReason},
         run::{Params, Run, Task},
         vault::DataKey,
     },
@@ -246,6 +246,10 @@ async fn take_up_again(keeper: &mut Keeper) -> Result<(), Interrupt> {
             match item.fate {
                 Fate::Submitted(id, Some((Status::Failed, _))) => {
                     match actions::retry(&service, &reader, id, WithReason::None).await {
+                        // The ledger still knows whom it was about.
+                        Err(ServiceError::Refused(Refusal::IdentitiesDestroyed)) => {
+                            settle_one(&service, item, Fate::Pending).await?;
+                        }
                         // Somebody retried it already, or cancelled it: it is looked at again at the next end.
                         Ok(_) | Err(ServiceError::Refused(_)) => {}
                         Err(ServiceError::Duplicate(Some(open))) => {

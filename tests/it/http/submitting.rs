@@ -41,7 +41,7 @@ async fn a_submission_is_answered_with_the_whole_request() {
         let step = |name: &str, action: &str, basis: Value| {
             json!({
                 "name": name, "action": action, "status": "pending", "rows_matched": null, "rows_affected": 0,
-                "rows_remaining": null, "rows_withheld": 0, "basis": basis, "do": null, "recipient": null,
+                "rows_remaining": null, "rows_withheld": 0, "basis": basis, "kept_until": null, "do": null, "recipient": null,
                 "result": null, "note": null, "started_at": null, "finished_at": null,
             })
         };

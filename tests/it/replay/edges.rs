@@ -1,28 +1,37 @@
 //! Who is not the person any more, who must not be touched, and what keeps a run from its end.
 
+use chrono::TimeDelta;
 use rightful::{
     domain::{
         audit::EventName,
+        clock::Clock,
         hold::{Ground, Scope},
+        ledger::{Entry, Kept, place as place_of},
         replay::{Fate, NotSubmitted},
         request::{Kind, Outcome, Status, Subject},
+        sweep::Sweep,
     },
     service::{
         error::ServiceError,
         holds::{Placement, end, place},
         replays,
         runs::{self, Asked},
+        sweeps::carry_out_batch,
     },
 };
 use serde_json::json;
 
 use super::{
-    PLAN, audit_verifies, begin, bring_back, erase, events, items, ledger::entries, progress, reader,
+    PLAN, audit_verifies, begin, bring_back, erase, events, items, ledger::entries, pacing, progress, reader,
     requests, retry, seed, shop, shops, step, there, to_the_end,
 };
 use crate::{
     retention::go_on,
-    support::{stores::sqlite_store, targets::targets},
+    support::{
+        harness::Harness,
+        stores::sqlite_store,
+        targets::{Dialect, target, targets},
+    },
 };
 
 fn error_of(run: &rightful::domain::run::Run) -> &str {
@@ -94,6 +103,25 @@ async fn who_was_not_there_before_is_not_erased_unseen() {
         let run = retry(&harness, run.id).await;
         assert_eq!((run.status(), progress(&run).no_match), (Status::Completed, 1), "{run:?}");
         assert_eq!(there(&target).0, "1 2 3 4 5");
+    }
+}
+
+/// The identities of the request that failed are gone, and those of the ledger are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_swept_meanwhile_is_asked_for_anew() {
+    for (harness, target, _store) in shops().await {
+        erase(&harness, json!({ "user_id": 2 })).await;
+        bring_back(&target, &[2]);
+        target.execute("UPDATE users SET email = 'somebody@example.com' WHERE id = 2");
+        let run = to_the_end(&harness, begin(&harness, None).await.id).await;
+        assert_eq!((run.status(), progress(&run).failed), (Status::Failed, 1), "{run:?}");
+        let (before, now) = (Clock.now() + TimeDelta::days(1), Clock.now());
+        let swept = carry_out_batch(&harness.service, Sweep::Identities, before, now).await.unwrap();
+        assert_eq!(swept.requests, 2);
+        target.execute("UPDATE users SET email = 'u2@example.com' WHERE id = 2");
+        let run = retry(&harness, run.id).await;
+        assert_eq!((run.status(), progress(&run).completed), (Status::Completed, 1), "{run:?}");
+        assert_eq!(there(&target).0, "1 3 4 5", "{:?}", target.dialect);
     }
 }
 
@@ -293,4 +321,54 @@ async fn a_cancelled_run_leaves_its_requests() {
         assert_eq!(there(&target).0, "3 4 5");
         audit_verifies(&harness).await;
     }
+}
+
+/// A process that only carries out offers no plans itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_goes_by_the_plans_as_they_were_registered_last() {
+    for (harness, target, store) in shops().await {
+        erase(&harness, json!({ "user_id": 1 })).await;
+        bring_back(&target, &[1]);
+        let worker = Harness::new(store.store.clone(), &[("shop", &target.url)], pacing());
+        assert!(worker.service.plans.names().is_empty());
+        let run = to_the_end(&worker, begin(&worker, None).await.id).await;
+        assert_eq!((run.status(), progress(&run).completed), (Status::Completed, 1), "{run:?}");
+        assert_eq!(there(&target).0, "2 3 4 5");
+    }
+}
+
+/// People's own requests do not wait behind all of a large ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_some_requests_are_open_at_a_time() {
+    const NOBODIES: i64 = 700;
+    let store = sqlite_store().await;
+    let target = target(Dialect::Sqlite).unwrap();
+    seed(&target);
+    let harness = shop(&store, &target).await;
+    let ledger = harness.service.ledgers.current(&harness.service).await.unwrap().clone();
+    let mut tx = harness.service.store.begin().await.unwrap();
+    for number in 0..NOBODIES {
+        let identities = Subject([("email".to_owned(), json!(format!("n{number}@example.com")))].into());
+        let kept = serde_json::to_vec(&Kept { identities, found: true }).unwrap();
+        let id = harness.service.clock.new_id();
+        tx.enter(&Entry {
+            id,
+            ledger: ledger.id.clone(),
+            erasure: id,
+            plan: "customer".to_owned(),
+            completed_at: harness.service.clock.now(),
+            sealed: ledger.key.seal(&kept, &place_of(id)),
+        })
+        .await
+        .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let run = begin(&harness, None).await;
+    let known = progress(&go_on(&harness, run.id).await);
+    assert_eq!((known.entries, known.submitted, known.pending()), (NOBODIES, 500, 200), "{known:?}");
+    let again = progress(&step(&harness, run.id).await);
+    assert_eq!((again.submitted, again.waiting), (500, 500), "none has ended by then: {again:?}");
+    let run = to_the_end(&harness, run.id).await;
+    assert_eq!((run.status(), progress(&run).no_match), (Status::Completed, NOBODIES), "{run:?}");
+    assert_eq!(there(&target).0, "1 2 3 4 5");
 }
