@@ -146,10 +146,13 @@ fn from_json(item: &Value) -> Result<Schedule, (String, String)> {
     let name = text("name")
         .filter(|name| is_name(name))
         .ok_or_else(|| ("it has no `name`".to_owned(), "use letters, digits, `_` and `-`".to_owned()))?;
-    let zone = text("time_zone").unwrap_or("UTC");
-    let zone = zone
-        .parse::<Tz>()
-        .map_err(|_| (format!("`{zone}` is no time zone"), "such as Europe/Berlin".to_owned()))?;
+    let zone = match fields.get("time_zone") {
+        None => Ok(Tz::UTC),
+        Some(zone) => zone
+            .as_str()
+            .and_then(|zone| zone.parse::<Tz>().ok())
+            .ok_or_else(|| (format!("`{zone}` is no time zone"), "such as Europe/Berlin".to_owned())),
+    }?;
     let timing = match (fields.get("interval"), fields.get("cron")) {
         (Some(Value::Number(seconds)), None) => seconds
             .as_i64()

@@ -73,6 +73,10 @@ fn what_the_environment_says_wrongly_is_told() {
         (r#"[{"name": "a", "interval": 60}]"#, "is no handler"),
         (r#"[{"name": "a", "interval": 60, "handler": "replay"}]"#, "is no handler"),
         (r#"[{"name": "a", "interval": 60, "cron": "0 3 * * *", "handler": "retention:visits"}]"#, "one of"),
+        (
+            r#"[{"name": "a", "cron": "0 3 * * *", "time_zone": 1, "handler": "retention:visits"}]"#,
+            "no time zone",
+        ),
         (r#"[{"name": "a", "cron": "0 3 * *", "handler": "retention:visits"}]"#, "five fields"),
         (r#"[{"name": "a", "interval": 60, "handler": "retention:visit"}]"#, "did you mean `visits`?"),
         (
