@@ -122,7 +122,11 @@ async fn retry_in(
             &newer.refs
         }
         None => {
-            if had_ended && let Some(open) = tx.reopen(&request, &known.places(&service.vault)).await? {
+            // One that was completed before is no request of the person's any more.
+            if had_ended
+                && !request.is_reopened()
+                && let Some(open) = tx.reopen(&request, &known.places(&service.vault)).await?
+            {
                 return Err(ServiceError::Duplicate(Some(open)));
             }
             &known.refs

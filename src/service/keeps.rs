@@ -1,7 +1,7 @@
 //! Takes completed erasures up again when a keep of theirs is over: see
 //! [`Request::reopen`](crate::domain::request::Request::reopen).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
@@ -35,16 +35,22 @@ async fn look(service: &Service) -> Result<(), StoreError> {
 /// When the store does not answer; those before were taken up.
 pub async fn reopen(service: &Service, over: DateTime<Utc>) -> Result<usize, StoreError> {
     let mut reopened = 0;
+    let mut seen: HashSet<Uuid> = HashSet::new();
     loop {
+        // A worker may have put one back meanwhile: that is for the next look.
         let ids = service.store.keeps_over(over, CHUNK).await?;
-        if ids.is_empty() {
+        let fresh: Vec<Uuid> = ids.into_iter().filter(|id| seen.insert(*id)).collect();
+        if fresh.is_empty() {
             break;
         }
-        for id in ids {
-            reopened += usize::from(reopen_one(service, id, over).await?);
+        for id in fresh {
+            match reopen_one(service, id, over).await {
+                Ok(is_reopened) => reopened += usize::from(is_reopened),
+                Err(error) => {
+                    tracing::warn!(request = %id, %error, "its keep is over; tried again in an hour")
+                }
+            }
         }
-    }
-    if reopened > 0 {
         service.wake.notify_one();
     }
     Ok(reopened)

@@ -210,9 +210,9 @@ impl Registry {
         if self.fits(service, plan).await? {
             return Ok(());
         }
-        match self.compiled_now(service, plan).await? {
-            Some(now) if plan.keeps_as(&now) => Ok(()),
-            _ => Err(schema_changed()),
+        match plan.keeps_fit(&catalogs(service, plan).await?) {
+            true => Ok(()),
+            false => Err(schema_changed()),
         }
     }
 
@@ -233,32 +233,12 @@ impl Registry {
     }
 
     async fn compiles_to(&self, service: &Service, plan: &CompiledPlan) -> Result<bool, Interrupt> {
-        Ok(self.compiled_now(service, plan).await?.is_some_and(|now| now.version == plan.version))
-    }
-
-    /// What its source compiles to by now.
-    async fn compiled_now(
-        &self,
-        service: &Service,
-        plan: &CompiledPlan,
-    ) -> Result<Option<CompiledPlan>, Interrupt> {
         let Some(stored) = service.store.plan_version(&plan.name, &plan.version).await? else {
-            return Ok(None);
+            return Ok(false);
         };
-        let Ok(file) = parse(&plan.name, &stored.source) else { return Ok(None) };
-        let mut catalogs = BTreeMap::new();
-        for connection in &plan.connections {
-            if service.connectors.service(connection).is_some() {
-                catalogs.insert(connection.clone(), Catalog::of_service());
-                continue;
-            }
-            let catalog = super::execute::connector(service, connection)?
-                .catalog()
-                .await
-                .map_err(|error| Interrupt::at(&error, connection, None))?;
-            catalogs.insert(connection.clone(), catalog);
-        }
-        Ok(compile(&file, &catalogs).ok().map(|now| now.plan))
+        let Ok(file) = parse(&plan.name, &stored.source) else { return Ok(false) };
+        let catalogs = catalogs(service, plan).await?;
+        Ok(compile(&file, &catalogs).is_ok_and(|now| now.plan.version == plan.version))
     }
 
     async fn fingerprint(&self, service: &Service, connection: &str) -> Result<String, Interrupt> {
@@ -280,6 +260,23 @@ impl Registry {
         write(&self.fingerprints).insert(connection.to_owned(), (asked_at, fingerprint.clone()));
         Ok(fingerprint)
     }
+}
+
+/// The live schemas of a plan's connections.
+async fn catalogs(service: &Service, plan: &CompiledPlan) -> Result<BTreeMap<String, Catalog>, Interrupt> {
+    let mut catalogs = BTreeMap::new();
+    for connection in &plan.connections {
+        if service.connectors.service(connection).is_some() {
+            catalogs.insert(connection.clone(), Catalog::of_service());
+            continue;
+        }
+        let catalog = super::execute::connector(service, connection)?
+            .catalog()
+            .await
+            .map_err(|error| Interrupt::at(&error, connection, None))?;
+        catalogs.insert(connection.clone(), catalog);
+    }
+    Ok(catalogs)
 }
 
 fn schema_changed() -> Interrupt {

@@ -87,6 +87,8 @@ impl Tx {
         let due = requests::table
             .filter(requests::id.eq_any(of_person).and(requests::finished_at.is_null()))
             .filter(requests::status.ne_all(NOT_CLAIMABLE).and(requests::run_at.lt(NEVER.naive_utc())))
+            // What ends a keep has its time, and may wait for people for long.
+            .filter(requests::steps.not_like("%\"reopened\":true%"))
             // One that itself waits for an older one has no turn to give.
             .filter(requests::error.is_null().or(requests::error.not_like(waits)))
             .count();

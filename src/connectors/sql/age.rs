@@ -28,9 +28,6 @@ const DATE: &str = "GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'";
 pub(super) fn condition(context: Context<'_>, table: &TableName, age: &Age) -> Fragment {
     let dialect = context.dialect;
     let column = dialect.column(table, &age.column.name);
-    if age.wanted == Wanted::Null {
-        return Fragment::text(&format!("{column} IS NULL"));
-    }
     if age.wanted == Wanted::Unreadable {
         return Fragment::text(&match dialect {
             Dialect::Sqlite => format!("({column} IS NOT NULL AND {} IS NULL)", days(&column)),
@@ -86,7 +83,7 @@ pub(super) async fn span(
         Dialect::Postgres => {
             let zone = if time == TimeKind::Instant { " AT TIME ZONE 'UTC'" } else { "::timestamp" };
             format!(
-                "to_char(({aggregate}({name}) FILTER (WHERE isfinite({name}))){zone}, 'YYYY-MM-DD HH24:MI:SS.US')"
+                "to_char(({aggregate}({name}) FILTER (WHERE {name} BETWEEN '0001-01-01' AND '9999-12-31')){zone}, 'YYYY-MM-DD HH24:MI:SS.US')"
             )
         }
     };

@@ -54,6 +54,35 @@ pub(super) fn check_keeps(model: &Model<'_>, faults: &mut Reader) {
     }
 }
 
+/// A key onto a partition or an heir goes around what is known of its parent: rows would go, or stand in the way, unseen.
+pub(super) fn check_partitions(model: &Model<'_>, faults: &mut Reader) {
+    let removes = |id: &EntryId| model.entries[*id].deletes() || model.entries[*id].is_kept_for_a_time();
+    for table in model.tables.iter().filter(|table| table.table.kind == TableKind::Partitioned) {
+        let Some(&id) = table.entries.iter().find(|id| removes(id)) else { continue };
+        let Some(catalog) = model.catalogs.get(table.connection) else { continue };
+        for child in &catalog.tables {
+            // The catalog does not tell whose partition or heir it is.
+            let is_partition = |key: &&ForeignKey| {
+                let parent = catalog.table(Some(&key.parent_schema), &key.parent_table);
+                parent.is_some_and(|parent| parent.kind == TableKind::Partition)
+            };
+            if let Some(key) = child.foreign_keys.iter().find(is_partition) {
+                let problem = format!(
+                    "`{}.{}` references `{}`, a partition or an heir, perhaps of `{}`, whose rows are deleted: its rows would go \
+                     or stand in the way unseen",
+                    child.name,
+                    key.columns.join(", "),
+                    key.parent_table,
+                    table.shown
+                );
+                let remedy =
+                    format!("point it at the parent, or mask `{}` instead of deleting it", table.table.name);
+                faults.error(model.entries[id].entry.erase.line, problem, remedy);
+            }
+        }
+    }
+}
+
 /// Every foreign key onto rows that `removes` says go, and onto columns that are overwritten.
 fn onto<'a>(model: &Model<'a>, removes: impl Fn(&Resolved<'a>) -> bool) -> Vec<Held<'a>> {
     let mut all: Vec<Held<'a>> = Vec::new();

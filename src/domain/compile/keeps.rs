@@ -1,11 +1,11 @@
 //! Rows that are kept for a time: from which column on it is counted, and what would hold them back when it is over.
 
 use super::{
-    model::{EntryId, Model, TableId, key_column, table_name},
+    model::{EntryId, Model, TableId, key_column, row_key, table_name},
     resolve::dotted,
 };
 use crate::domain::{
-    compiled::{CompiledPlan, KeepUntil, TimeKind},
+    compiled::{CompiledPlan, KeepUntil, Step, TimeKind},
     document::{At, Reader, suggest},
     plan::{Erase, Until},
     schema::Column,
@@ -100,6 +100,11 @@ fn check_one(model: &Model<'_>, id: EntryId, until: &At<Until>, faults: &mut Rea
             "write nulls: keep beside it if that is meant, or name another column",
         );
     }
+    if row_key(model.table_of(id).table).is_empty() {
+        let problem =
+            format!("{what}: its table has no primary key, so that nobody could tell which rows were kept");
+        faults.error(until.line, problem, "add a primary key, or leave `until` out");
+    }
     if table != entry.table && !place.entries.iter().any(|&other| follows(model, id, other)) {
         let problem = format!("{what}: `{}` is not kept until then itself", place.shown);
         let name = dotted(&[&found.name]);
@@ -121,6 +126,22 @@ pub(super) fn check_ways(model: &Model<'_>, plan: &CompiledPlan, faults: &mut Re
                 step.name, cutter.name
             );
             faults.error(line, problem, "match it by a column of the person's row, or keep both as long");
+        }
+        let parents = step.rows.live_tables();
+        let is_cut = |other: &&Step| {
+            let is_read = step.connection == other.connection && parents.contains(&&other.rows.table);
+            is_read && other.until().is_some_and(|other| other != until)
+        };
+        if step.rows.reads_itself() || plan.erasure.iter().any(|other| is_cut(&other)) {
+            let problem = format!(
+                "`{}` is found through rows that are kept for another time: when they are gone nobody would find it",
+                step.name
+            );
+            faults.error(
+                line,
+                problem,
+                "match it by a column of the person's row, or keep all of them as long",
+            );
         }
         if step.rows.distance_to(&until.table).is_some() {
             continue;

@@ -78,6 +78,7 @@ fn run(plan: &PlanFile, catalogs: &BTreeMap<String, Catalog>, faults: &mut Reade
         return None;
     }
     foreign_keys::check_keeps(&model, faults);
+    foreign_keys::check_partitions(&model, faults);
     let paths = paths::check(&model, faults)?;
     let order = order::order(&model, &paths, faults)?;
     forgotten::warn(&model, faults);

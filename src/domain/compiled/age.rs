@@ -30,8 +30,6 @@ pub enum Wanted {
     Old,
     /// Rows that hold something, but no time: nobody knows how old they are (SQLite).
     Unreadable,
-    /// Rows whose time is NULL.
-    Null,
 }
 
 /// What a column of times holds.

@@ -18,10 +18,6 @@ pub struct Kept {
     /// When the last of them is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<DateTime<Utc>>,
-    /// Rows from that time on were not there when the person was erased, and are not the request's: the person may have
-    /// come back. `None` until somebody has looked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub newest: Option<DateTime<Utc>>,
     /// Their ends are known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub measured: bool,
@@ -69,6 +65,8 @@ impl Request {
             kept.reopened = true;
         }
         self.state = State::InProgress { error: None, cancelled_by: None };
+        // Whatever the last attempt but one has said: from here on nothing of it is void or asked for anew.
+        self.touched = true;
         self.run_at = now;
         self.attempt = 0;
         self.failures = 0;
@@ -153,8 +151,8 @@ mod tests {
     use super::*;
     use crate::domain::{clock::Clock, request::Outcome};
 
-    fn kept(next: Option<DateTime<Utc>>, newest: DateTime<Utc>) -> StepState {
-        let kept = Kept { next, last: next, newest: Some(newest), measured: true, ..Kept::default() };
+    fn kept(next: Option<DateTime<Utc>>) -> StepState {
+        let kept = Kept { next, last: next, measured: true, ..Kept::default() };
         StepState { kept: Some(kept), status: StepStatus::Withheld, ..StepState::sample() }
     }
 
@@ -171,7 +169,7 @@ mod tests {
             (State::Denied { finished_at, outcome: Outcome::NothingDone }, Some(now), false),
         ] {
             let mut request = Request { state: state.clone(), ..Request::sample(Uuid::nil()) };
-            request.steps = vec![kept(next, now), kept(Some(later), now)];
+            request.steps = vec![kept(next), kept(Some(later))];
             let event = request.reopen(now, "system", now);
             assert_eq!(event.is_some(), taken, "{state:?} {next:?}");
             assert_eq!(request.is_reopened(), taken);
@@ -186,7 +184,7 @@ mod tests {
     fn counts_add_up_while_a_keep_ends() {
         let now = Clock.now();
         let mut request = Request::sample(Uuid::nil());
-        request.steps = vec![StepState { rows_affected: 0, ..kept(Some(now), now) }];
+        request.steps = vec![StepState { rows_affected: 0, ..kept(Some(now)) }];
         request.begin_end_of_keep(0, (10, 4), now, "worker").unwrap();
         let step = &request.steps[0];
         assert!(step.is_ending() && step.is_under_way() && step.is_verified());

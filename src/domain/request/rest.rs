@@ -26,7 +26,8 @@ impl CompiledPlan {
         };
         self.erasure.iter().zip(steps).any(|(step, state)| {
             let finished = matches!(state.status, StepStatus::Completed | StepStatus::Withheld);
-            !finished && !step.is_root && lost.hits(self, &step.rows)
+            let kept = state.kept.as_ref().is_some_and(|kept| kept.next.is_some() || !kept.measured);
+            (!finished || kept) && !step.is_root && lost.hits(self, &step.rows)
         })
     }
 }

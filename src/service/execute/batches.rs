@@ -1,7 +1,7 @@
 //! One step at a time, one bounded transaction after the other. The record of batch n is written while batch n+1
 //! runs, never more than one behind.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use serde_json::json;
 
@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     connectors::{Cursor, ErrorKind, NO_LIMIT, Work},
-    domain::compiled::{Action, Rows, Step},
+    domain::{
+        compiled::{Action, Rows, Step},
+        key::Tuple,
+    },
 };
 
 /// Carries out one step: counts what it cuts, works in batches, and counts itself unless a later step does that
@@ -103,6 +106,26 @@ pub async fn walk_found(
             let log = Some(recorded::Log::of_found(position));
             Walk { position, alternative: left.alternative, opener: false, log }
                 .run(run, recorder, &rows, &keys)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Works on every row that a step still finds among those of a chunk of keys, bound as the key set of that number.
+pub async fn walk_chunk(
+    run: &Run<'_>,
+    recorder: &mut Recorder,
+    position: usize,
+    (set, chunk): (usize, Arc<Vec<Tuple>>),
+) -> Result<(), Interrupt> {
+    let Some(step) = run.steps.get(position) else { return Ok(()) };
+    for alternative in 0..step.rows.any_of.len() {
+        for pass in keys::passes(run, recorder, &step.rows, alternative).await? {
+            let mut keys = keys::bind(run, recorder, &step.rows, alternative, &pass).await?;
+            keys.whole.insert(set, chunk.clone());
+            Walk { position, alternative, opener: false, log: None }
+                .run(run, recorder, &step.rows, &keys)
                 .await?;
         }
     }

@@ -125,15 +125,18 @@ async fn together(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) -
             verify::verify(run, recorder, earlier).await?;
         }
     }
-    let announced = recorder
-        .request
-        .steps
-        .get(group.clone())
-        .is_some_and(|steps| steps.iter().all(|step| step.status != StepStatus::Pending));
+    // An attempt that touched nothing has taken its announcement back.
+    let announced = recorder.request.touched
+        && recorder
+            .request
+            .steps
+            .get(group.clone())
+            .is_some_and(|steps| steps.iter().all(|step| step.status != StepStatus::Pending));
     if !announced {
         let group = group.clone();
         recorder
             .record(move |request, actor, now| {
+                request.touched = true;
                 group.filter_map(|position| started(request, position, actor, now)).collect()
             })
             .await?;

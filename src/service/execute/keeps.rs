@@ -1,25 +1,32 @@
 //! The end of a `keep`: rows whose time is over are deleted, those that hang on others before those. In an erasure as
 //! the last of its steps, for rows whose time was over already; and in one that was completed and is taken up again.
+//!
+//! Which rows are kept is fixed by the erasure: their keys are sealed beside the manifest and outlive it. Nobody asked for
+//! anything that has come since; and what has moved away since is told instead of being forgotten.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt;
 
 use super::{
-    Run, batches, keys, recorder::Recorder, resolve::COUNT_LIMIT, resume, session_limits, trouble::Interrupt,
-    verify,
+    Run, batches, keys, recorder::Recorder, resolve::COUNT_LIMIT, session_limits, trouble::Interrupt, verify,
 };
 use crate::{
-    connectors::CountOf,
+    connectors::{CountOf, Keys},
     domain::{
-        compiled::{KeepUntil, Step, TableName, TimeKind, Wanted},
-        request::{Ends, Kept, RunCode},
+        compiled::{KeepUntil, KeySet, Step, TimeKind},
+        key::Tuple,
+        rectification::refs_at_work,
+        request::{Ends, NEVER, RunCode},
     },
     service::Service,
 };
 
-/// Where the times of rows are: a connection and a table.
-type Place = (String, TableName);
 type Span = Option<(DateTime<Utc>, DateTime<Utc>)>;
 
 /// Carries on with an erasure that was completed: only what is over is touched, whoever the person has become since.
@@ -29,17 +36,23 @@ pub async fn go_on(service: &Arc<Service>, recorder: &mut Recorder) -> Result<()
     service.plans.require_keeps_fit(service, &plan).await?;
     let data_key = keys::data_key(service, recorder.request.id).await?;
     let steps = plan.erasure.clone();
-    let known = resume::same_person(service, recorder, &plan, &steps, &data_key).await?;
-    let root = known.ok_or_else(|| {
-        Interrupt::trouble(RunCode::Internal, "the person of a completed erasure is not known", None, None)
-    })?;
+    let root = keys::root_tuple(service, recorder, &data_key).await?;
+    recorder.take_locks(&refs_at_work(&plan, &service.vault, &steps, &root)).await?;
     recorder.plan = Some(plan.clone());
-    recorder.knows(&plan, &root);
     let limits = session_limits(service);
     let run = Run { service, plan, steps, data_key, root: Arc::new(root), limits, resumed: true };
-    resume::book_recovered(&run, recorder).await?;
+    super::resume::book_recovered(&run, recorder).await?;
     carry_out(&run, recorder).await?;
     recorder.complete(true).await
+}
+
+/// Before anything is touched: seals which rows are kept, while everything by which they are found is there.
+pub async fn begin(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    if in_order(&run.steps).is_empty() || !recorder.request.has_keeps_to_look_at() {
+        return Ok(());
+    }
+    require_times(run, recorder).await?;
+    collect(run, recorder).await
 }
 
 /// Deletes what is over, and notes when the rest will be.
@@ -48,49 +61,20 @@ pub async fn carry_out(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Int
     if positions.is_empty() {
         return Ok(());
     }
-    measure(run, recorder, &positions).await?;
-    let newest = newest(&run.steps, recorder);
+    if recorder.request.has_keeps_to_look_at() {
+        // Rows may have come while the rest was erased.
+        collect(run, recorder).await?;
+    }
     let now = run.service.store.now().await?;
-    let over = changed(run, |step, until| {
-        let known = newest.get(&place(step, until))?;
-        step.when_over(until.period.before(now)?.min(*known))
-    });
     for position in &positions {
-        delete(run, &over, recorder, *position, now).await?;
+        delete(run, recorder, *position, now).await?;
     }
     look(run, recorder, &positions).await
 }
 
-/// The rows of a step that were there when the person was erased, afresh.
+/// How many of the rows that were kept are there.
 pub async fn count_left(run: &Run<'_>, recorder: &Recorder, position: usize) -> Result<u64, Interrupt> {
-    let left = verify::count(&ours(run, recorder), recorder, position, CountOf::Matched).await?;
-    let holds_times =
-        |until: &KeepUntil, step: &Step| until.column.nullable && until.table == step.rows.table;
-    let step = run.steps.get(position);
-    if !step.is_some_and(|step| step.until().is_some_and(|until| holds_times(until, step))) {
-        return Ok(left);
-    }
-    let without = changed(run, |step, _| step.without_time(Wanted::Null));
-    Ok(left + verify::count(&without, recorder, position, CountOf::Matched).await?)
-}
-
-/// The run over the rows that were there when the person was erased.
-fn ours<'a>(run: &Run<'a>, recorder: &Recorder) -> Run<'a> {
-    let newest = newest(&run.steps, recorder);
-    changed(run, |step, until| step.older_than(*newest.get(&place(step, until))?))
-}
-
-/// The first time that is later than those of all rows that were there when the person was erased, by the place of the
-/// times, as far as it is known.
-fn newest(steps: &[Step], recorder: &Recorder) -> BTreeMap<Place, DateTime<Utc>> {
-    let mut newest: BTreeMap<Place, DateTime<Utc>> = BTreeMap::new();
-    for (_, until, step, kept) in own(steps, recorder) {
-        if let Some(known) = kept.newest {
-            let slot = newest.entry(place(step, until)).or_insert(known);
-            *slot = (*slot).max(known);
-        }
-    }
-    newest
+    count(run, recorder, position, |step, set| Some(step.by_key(set))).await
 }
 
 /// Positions of the steps that keep rows for a time: what hangs on rows of others before those.
@@ -107,25 +91,21 @@ fn in_order(steps: &[Step]) -> Vec<usize> {
     positions.into_iter().map(|(_, position)| position).collect()
 }
 
-fn place(step: &Step, until: &KeepUntil) -> Place {
-    (step.connection.clone(), until.table.clone())
+/// The number under which a chunk of keys of kept rows is bound: one that no key set of the plan has.
+fn set(run: &Run<'_>) -> usize {
+    run.plan.key_sets.len()
 }
 
-/// The run with other steps where rows are kept for a time; a step that `change` has nothing for finds no row.
-fn changed<'a>(run: &Run<'a>, change: impl Fn(&Step, &KeepUntil) -> Option<Step>) -> Run<'a> {
-    let nothing = |step: &Step| {
-        let mut nothing = step.clone();
-        nothing.rows.any_of.clear();
-        nothing
-    };
-    let steps = run.steps.iter().map(|step| match step.until() {
-        Some(until) => change(step, until).unwrap_or_else(|| nothing(step)),
-        None => step.clone(),
-    });
+/// The run with another step at that position.
+fn with_step<'a>(run: &Run<'a>, position: usize, step: Step) -> Run<'a> {
+    let mut steps = run.steps.to_vec();
+    if let Some(slot) = steps.get_mut(position) {
+        *slot = step;
+    }
     Run {
         service: run.service,
         plan: run.plan.clone(),
-        steps: steps.collect(),
+        steps: steps.into(),
         data_key: run.data_key.clone(),
         root: run.root.clone(),
         limits: run.limits,
@@ -133,92 +113,155 @@ fn changed<'a>(run: &Run<'a>, change: impl Fn(&Step, &KeepUntil) -> Option<Step>
     }
 }
 
-/// Finds out which rows are there, where nobody has yet.
-async fn measure(run: &Run<'_>, recorder: &mut Recorder, positions: &[usize]) -> Result<(), Interrupt> {
-    let mut found = Vec::new();
-    let unknown: Vec<usize> = own(&run.steps, recorder)
-        .filter(|(_, _, _, kept)| !kept.measured && kept.newest.is_none())
-        .map(|(position, ..)| position)
-        .collect();
-    for position in unknown.into_iter().filter(|position| positions.contains(position)) {
-        recorder.check()?;
-        let Some(until) = run.steps.get(position).and_then(Step::until) else { continue };
-        if let Some((_, newest)) = span(run, recorder, position).await? {
-            found.push((position, newest + margin(until.time)));
-        }
-    }
-    if found.is_empty() {
-        return Ok(());
-    }
-    recorder
-        .record(move |request, _, _| {
-            for (position, newest) in found {
-                let state = request.steps.get_mut(position);
-                if let Some(kept) = state.and_then(|state| state.kept.as_mut()) {
-                    kept.newest = Some(newest);
-                }
-            }
-            Vec::new()
-        })
-        .await
+/// Where the keys of the kept rows of a step lie.
+fn prefix(position: usize) -> String {
+    format!("kept/{position:04}/")
 }
 
-/// The steps whose rows hold their times themselves, and what is known of them.
-fn own<'s>(
-    steps: &'s [Step],
-    recorder: &'s Recorder,
-) -> impl Iterator<Item = (usize, &'s KeepUntil, &'s Step, &'s Kept)> + 's {
-    steps.iter().zip(&recorder.request.steps).enumerate().filter_map(|(position, (step, state))| {
-        let until = step.until().filter(|until| until.table == step.rows.table)?;
-        Some((position, until, step, state.kept.as_ref()?))
-    })
+async fn parts(run: &Run<'_>, recorder: &Recorder, position: usize) -> Result<Vec<String>, Interrupt> {
+    Ok(run.service.store.key_parts(recorder.request.id, &prefix(position)).await?)
 }
 
-/// Times are compared with `<`, and read less finely than they may be written.
-fn margin(time: TimeKind) -> TimeDelta {
-    match time {
-        TimeKind::Date => TimeDelta::days(1),
-        TimeKind::Instant | TimeKind::Local | TimeKind::Any => TimeDelta::seconds(1),
-    }
+async fn chunk(run: &Run<'_>, recorder: &Recorder, part: &str) -> Result<Arc<Vec<Tuple>>, Interrupt> {
+    Ok(Arc::new(keys::open_chunk(run.service, recorder, &run.data_key, part).await?))
 }
 
 /// Nobody could ever say of a row without a readable time when its keep is over: that stops an erasure before it begins.
-pub async fn require_times(run: &Run<'_>, recorder: &Recorder) -> Result<(), Interrupt> {
-    let without = changed(run, |step, _| step.without_time(Wanted::Unreadable));
-    for (position, _, step, kept) in own(&run.steps, recorder) {
-        if !kept.measured {
-            let rows = verify::count(&without, recorder, position, CountOf::Matched).await?;
-            require_none(rows, step)?;
+async fn require_times(run: &Run<'_>, recorder: &Recorder) -> Result<(), Interrupt> {
+    for position in in_order(&run.steps) {
+        let Some(step) = run.steps.get(position) else { continue };
+        let Some(without) = step.without_time() else { continue };
+        let rows =
+            verify::count(&with_step(run, position, without), recorder, position, CountOf::Matched).await?;
+        if rows > 0 {
+            let column = step.until().map_or("", |until| until.column.name.as_str());
+            let detail = format!(
+                "{rows} rows hold something in `{column}` that is no time, so that nobody knows how long they are to be \
+                 kept: correct them and retry the request"
+            );
+            return Err(trouble(step, detail));
         }
     }
     Ok(())
 }
 
-fn require_none(rows: u64, step: &Step) -> Result<(), Interrupt> {
-    if rows == 0 {
-        return Ok(());
-    }
-    let column = step.until().map_or("", |until| until.column.name.as_str());
-    let detail = format!(
-        "{rows} rows hold something in `{column}` that is no time, so that nobody knows how long they are to be kept: \
-         correct them and retry the request"
-    );
-    Err(Interrupt::trouble(RunCode::StepFailed, detail, Some(&step.connection), Some(&step.name)))
+fn trouble(step: &Step, detail: String) -> Interrupt {
+    Interrupt::trouble(RunCode::StepFailed, detail, Some(&step.connection), Some(&step.name))
 }
 
-/// The oldest and the newest time of the rows of a step.
-async fn span(run: &Run<'_>, recorder: &Recorder, position: usize) -> Result<Span, Interrupt> {
-    let Some(step) = run.steps.get(position) else { return Ok(None) };
-    let Some(until) = step.until() else { return Ok(None) };
+/// Seals the keys of kept rows that are not sealed yet.
+async fn collect(run: &Run<'_>, recorder: &mut Recorder) -> Result<(), Interrupt> {
+    for position in in_order(&run.steps) {
+        collect_one(run, recorder, position).await?;
+    }
+    Ok(())
+}
+
+async fn collect_one(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result<(), Interrupt> {
+    let Some(step) = run.steps.get(position) else { return Ok(()) };
     let connector = run.connector(&step.connection)?;
-    let mut whole: Span = None;
-    let alternatives = if step.rows.reads_itself() { 1 } else { step.rows.any_of.len() };
-    for alternative in 0..alternatives {
+    let fault = |error| Interrupt::at(&error, &step.connection, Some(&step.name));
+    let hasher = RandomState::new();
+    let mut known: HashSet<u64> = HashSet::new();
+    let mut next = 0;
+    for part in parts(run, recorder, position).await? {
+        known.extend(chunk(run, recorder, &part).await?.iter().map(|key| hasher.hash_one(key)));
+        next += 1;
+    }
+    for alternative in 0..step.rows.any_of.len() {
         let rows = keys::one_alternative(&step.rows, alternative);
         for pass in keys::passes(run, recorder, &rows, 0).await? {
-            let keys = keys::bind(run, recorder, &rows, 0, &pass).await?;
+            let bound = keys::bind(run, recorder, &rows, 0, &pass).await?;
+            let wanted = KeySet {
+                connection: step.connection.clone(),
+                columns: rows.key.clone(),
+                rows: rows.clone(),
+                readable_until: None,
+            };
+            let mut stream = connector.keys(&wanted, &bound).await.map_err(fault)?;
+            while let Some(found) = stream.next().await {
+                let found = found.map_err(fault)?;
+                let fresh: Vec<Tuple> =
+                    found.into_iter().filter(|key| known.insert(hasher.hash_one(key))).collect();
+                if fresh.is_empty() {
+                    continue;
+                }
+                recorder.check()?;
+                let part = format!("{}{next:06}", prefix(position));
+                let sealed = keys::seal(&run.data_key, &part, &fresh);
+                let mut tx = run.service.store.begin().await?;
+                tx.put_keys(recorder.request.id, &[(part, sealed)]).await?;
+                recorder.record_in(tx, |_, _, _| Vec::new()).await?;
+                next += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Counts those of the kept rows of a step that are also of a selection, chunk by chunk.
+async fn count(
+    run: &Run<'_>,
+    recorder: &Recorder,
+    position: usize,
+    select: impl Fn(&Step, usize) -> Option<Step>,
+) -> Result<u64, Interrupt> {
+    let set = set(run);
+    let Some(step) = run.steps.get(position).and_then(|step| select(step, set)) else { return Ok(0) };
+    let connector = run.connector(&step.connection)?;
+    let mut total = 0;
+    for part in parts(run, recorder, position).await? {
+        let chunk = chunk(run, recorder, &part).await?;
+        for alternative in 0..step.rows.any_of.len() {
+            let alone = verify::alone(&step, alternative);
+            for keys in bindings(run, recorder, &alone, &chunk).await? {
+                let found = connector
+                    .count(&[verify::counting(&alone, CountOf::Matched, &keys)], COUNT_LIMIT)
+                    .await
+                    .map_err(|error| Interrupt::at(&error, &step.connection, Some(&step.name)))?;
+                total += found.first().copied().unwrap_or(0);
+            }
+        }
+    }
+    Ok(total)
+}
+
+/// What the passes over a selection of one alternative bind, with a chunk of keys of kept rows.
+async fn bindings(
+    run: &Run<'_>,
+    recorder: &Recorder,
+    step: &Step,
+    chunk: &Arc<Vec<Tuple>>,
+) -> Result<Vec<Keys>, Interrupt> {
+    let set = set(run);
+    let is_by_key = step.rows.any_of.first().is_some_and(|first| keys::sets_of(first).contains(&set));
+    let passes = match is_by_key {
+        true => vec![keys::Pass::Whole],
+        false => keys::passes(run, recorder, &step.rows, 0).await?,
+    };
+    let mut bound = Vec::new();
+    for pass in passes {
+        let mut keys = keys::bind(run, recorder, &step.rows, 0, &pass).await?;
+        keys.whole.insert(set, chunk.clone());
+        if is_by_key {
+            keys.chunk.insert(set, chunk.clone());
+        }
+        bound.push(keys);
+    }
+    Ok(bound)
+}
+
+/// The oldest and the newest time of the kept rows of a step that hold theirs themselves.
+async fn span(run: &Run<'_>, recorder: &Recorder, position: usize) -> Result<Span, Interrupt> {
+    let Some(step) = run.steps.get(position).map(|step| step.by_key(set(run))) else { return Ok(None) };
+    let Some(until) = step.until().filter(|until| until.table == step.rows.table) else { return Ok(None) };
+    let connector = run.connector(&step.connection)?;
+    let mut whole: Span = None;
+    for part in parts(run, recorder, position).await? {
+        let chunk = chunk(run, recorder, &part).await?;
+        for keys in bindings(run, recorder, &step, &chunk).await? {
             let found = connector
-                .span(&rows, &keys, &until.column, until.time, COUNT_LIMIT)
+                .span(&step.rows, &keys, &until.column, until.time, COUNT_LIMIT)
                 .await
                 .map_err(|error| Interrupt::at(&error, &step.connection, Some(&step.name)))?;
             whole = match (whole, found) {
@@ -233,46 +276,91 @@ async fn span(run: &Run<'_>, recorder: &Recorder, position: usize) -> Result<Spa
 /// Deletes the rows of one step that are over.
 async fn delete(
     run: &Run<'_>,
-    over: &Run<'_>,
     recorder: &mut Recorder,
     position: usize,
     now: DateTime<Utc>,
 ) -> Result<(), Interrupt> {
-    let Some(until) = run.steps.get(position).and_then(Step::until) else { return Ok(()) };
+    let Some(step) = run.steps.get(position) else { return Ok(()) };
+    let Some(before) = step.until().and_then(|until| until.period.before(now)) else { return Ok(()) };
     recorder.check()?;
-    let due = verify::count(over, recorder, position, CountOf::Remaining).await?;
+    let due = count(run, recorder, position, |step, set| step.when_over(set, before)).await?;
     let is_ending = recorder.request.steps.get(position).is_some_and(|state| state.is_ending());
-    if due == 0 && !is_ending {
-        return Ok(());
+    if due > 0 || is_ending {
+        let there = count_left(run, recorder, position).await?;
+        let counts = (number(there), number(there.saturating_sub(due)));
+        recorder
+            .record(move |request, actor, _| {
+                request.begin_end_of_keep(position, counts, before, actor).into_iter().collect()
+            })
+            .await?;
+        walk(run, recorder, position, before).await?;
     }
-    let there = count_left(run, recorder, position).await?;
-    let before = until.period.before(now).unwrap_or(now);
-    let counts = (number(there), number(there.saturating_sub(due)));
-    recorder
-        .record(move |request, actor, _| {
-            request.begin_end_of_keep(position, counts, before, actor).into_iter().collect()
-        })
-        .await?;
+    require_found(run, recorder, position, before).await
+}
+
+async fn walk(
+    run: &Run<'_>,
+    recorder: &mut Recorder,
+    position: usize,
+    before: DateTime<Utc>,
+) -> Result<(), Interrupt> {
+    let set = set(run);
+    let Some(step) = run.steps.get(position).and_then(|step| step.when_over(set, before)) else {
+        return Ok(());
+    };
+    let over = with_step(run, position, step);
     for _ in 0..verify::ROUNDS {
-        batches::walk(over, recorder, position).await?;
-        if verify::count(over, recorder, position, CountOf::Remaining).await? == 0 {
+        for part in parts(run, recorder, position).await? {
+            let chunk = chunk(run, recorder, &part).await?;
+            batches::walk_chunk(&over, recorder, position, (set, chunk)).await?;
+        }
+        if count(run, recorder, position, |step, set| step.when_over(set, before)).await? == 0 {
             return Ok(());
         }
     }
     Err(verify::still_there(run, position))
 }
 
+/// What was kept and is not found as the person's any more is for people to look at: whose it is by now, and when it is
+/// over, nobody else can tell.
+async fn require_found(
+    run: &Run<'_>,
+    recorder: &Recorder,
+    position: usize,
+    before: DateTime<Utc>,
+) -> Result<(), Interrupt> {
+    let Some(step) = run.steps.get(position) else { return Ok(()) };
+    let there = count_left(run, recorder, position).await?;
+    let found = count(run, recorder, position, |step, set| Some(step.found_of(set))).await?;
+    if found >= there {
+        return Ok(());
+    }
+    let holds_its_time = step.until().is_some_and(|until| until.table == step.rows.table);
+    let over = match holds_its_time {
+        true => count(run, recorder, position, |step, set| step.over_by_key(set, before)).await?,
+        false => there - found,
+    };
+    if over == 0 {
+        return Ok(());
+    }
+    let detail = format!(
+        "{over} rows that were kept for the person are not found as theirs any more, so that they were not deleted: look \
+         whose they are, delete them or lead them back, and retry the request"
+    );
+    Err(trouble(step, detail))
+}
+
 /// Counts what stays, and notes when that will be over.
 async fn look(run: &Run<'_>, recorder: &mut Recorder, positions: &[usize]) -> Result<(), Interrupt> {
-    let ours = ours(run, recorder);
-    let places: Vec<(usize, &KeepUntil, Place)> = own(&run.steps, recorder)
-        .map(|(position, until, step, _)| (position, until, place(step, until)))
-        .collect();
-    let mut ends: BTreeMap<Place, Ends> = BTreeMap::new();
-    for (position, until, place) in places {
-        if let Some((oldest, newest)) = span(&ours, recorder, position).await? {
-            let (first, last) = (until.period.after(oldest), until.period.after(newest));
-            let slot = ends.entry(place).or_default();
+    let mut ends: BTreeMap<(String, String), Ends> = BTreeMap::new();
+    for position in positions {
+        let Some((step, until)) = run.steps.get(*position).and_then(|step| Some((step, step.until()?)))
+        else {
+            continue;
+        };
+        if let Some((oldest, newest)) = span(run, recorder, *position).await? {
+            let (first, last) = (end(until, oldest), end(until, newest));
+            let slot = ends.entry((step.connection.clone(), until.to_string())).or_default();
             *slot = (earlier(slot.0, first), slot.1.max(last));
         }
     }
@@ -283,8 +371,8 @@ async fn look(run: &Run<'_>, recorder: &mut Recorder, positions: &[usize]) -> Re
             continue;
         };
         let staying = count_left(run, recorder, *position).await?;
-        let ends = ends.get(&place(step, until)).copied().filter(|_| staying > 0).unwrap_or_default();
-        seen.push((*position, number(staying), ends));
+        let ends = ends.get(&(step.connection.clone(), until.to_string())).copied();
+        seen.push((*position, number(staying), ends.filter(|_| staying > 0).unwrap_or_default()));
     }
     recorder
         .record(move |request, actor, now| {
@@ -294,6 +382,16 @@ async fn look(run: &Run<'_>, recorder: &mut Recorder, positions: &[usize]) -> Re
             seen.into_iter().flat_map(looked).collect()
         })
         .await
+}
+
+/// When a row of that time is over; `None`: never, as of one that says the end of time.
+fn end(until: &KeepUntil, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    // A day is over when the next one begins.
+    let whole = match until.time {
+        TimeKind::Date => TimeDelta::days(1),
+        TimeKind::Instant | TimeKind::Local | TimeKind::Any => TimeDelta::seconds(1),
+    };
+    until.period.after(time)?.checked_add_signed(whole).filter(|end| *end < NEVER)
 }
 
 fn earlier(one: Option<DateTime<Utc>>, other: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {

@@ -166,7 +166,7 @@ pub fn is_readable(run: &Run<'_>, recorder: &Recorder, set: usize) -> bool {
     })
 }
 
-async fn open_chunk(
+pub async fn open_chunk(
     service: &Service,
     recorder: &Recorder,
     data_key: &DataKey,
@@ -214,7 +214,7 @@ pub fn seal_root(data_key: &DataKey, tuple: &Tuple) -> (String, Vec<u8>) {
     (ROOT_PART.to_owned(), seal(data_key, ROOT_PART, std::slice::from_ref(tuple)))
 }
 
-fn seal(data_key: &DataKey, part: &str, tuples: &[Tuple]) -> Vec<u8> {
+pub fn seal(data_key: &DataKey, part: &str, tuples: &[Tuple]) -> Vec<u8> {
     let plain = serde_json::to_vec(tuples).unwrap_or_default();
     data_key.seal(&plain, part)
 }

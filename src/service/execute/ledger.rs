@@ -48,9 +48,8 @@ pub async fn recall(service: &Service, recorder: &mut Recorder) -> Result<(), In
     Ok(())
 }
 
-/// Enters an erasure that is completed. A replay moves the entry of the erasure that it does again, and so does the end of
-/// a keep, so that no backup from between the two is forgotten earlier; a replay that had nothing to erase leaves it as
-/// it is.
+/// Enters an erasure that is completed. A replay moves the entry of the erasure that it does again, so that no backup
+/// from between the two is forgotten earlier; one that had nothing to erase leaves it as it is.
 pub async fn enter(
     tx: &mut Tx,
     service: &Service,
@@ -65,7 +64,7 @@ pub async fn enter(
         return Ok(());
     }
     let erasure = replay.map_or(request.id, |replay| replay.of);
-    let before = match replay.is_some() || request.is_reopened() {
+    let before = match replay.is_some() {
         true => service.store.ledger_entry_of(erasure).await?,
         false => None,
     };

@@ -128,7 +128,7 @@ async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Inte
     if recorder.request.kind == Kind::Export {
         return export::carry_out(&run, recorder, &confidential).await;
     }
-    keeps::require_times(&run, recorder).await?;
+    keeps::begin(&run, recorder).await?;
     code::carry_out(&run, recorder).await?;
     for group in group::groups(&run.steps) {
         match rectify::is_of_database(&run, &group) {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     connectors::{RecordedRow, Work},
     domain::{
-        compiled::{Alternative, Link, Rows, Source, Step},
+        compiled::{Rows, Step},
         key::{Key, Tuple},
         request::RunCode,
     },
@@ -180,17 +180,6 @@ impl Left {
 
 /// A selection narrowed to rows whose keys are bound as the key set of that number.
 pub fn narrowed(rows: &Rows, set: usize) -> Rows {
-    let link = Link {
-        columns: rows.key.clone(),
-        source: Source::Keys(set),
-        source_columns: rows.key.clone(),
-        ignore_case: vec![false; rows.key.len()],
-    };
-    let by_key = Rows {
-        any_of: vec![Alternative::Match { links: vec![link], constants: Vec::new() }],
-        filter: None,
-        except: Vec::new(),
-        ..rows.clone()
-    };
+    let by_key = Rows { within: rows.within.clone(), ..rows.of_set(set) };
     Rows { within: vec![by_key], ..rows.clone() }
 }

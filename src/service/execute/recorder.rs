@@ -184,11 +184,9 @@ impl Recorder {
             events.extend(deferred(&mut request, &self.actor, now));
         }
         events.extend(change(&mut request, &self.actor, now));
-        if request.kind == Kind::Erasure && request.status() == Status::Completed {
-            ledger::enter(&mut tx, &self.service, self.known.as_ref(), &request).await?;
-        }
         // What a person has agreed to since it was completed first is none of its business.
         if request.kind == Kind::Erasure && request.status() == Status::Completed && !request.is_reopened() {
+            ledger::enter(&mut tx, &self.service, self.known.as_ref(), &request).await?;
             let destroyed = tx.pseudonymise_consents(request.id).await?;
             if destroyed > 0 {
                 let details = json!({ "consents": destroyed });
@@ -265,6 +263,7 @@ impl Recorder {
         let max_attempts = self.service.pacing.max_attempts;
         // Who waits for another one of the person must not keep that one from a part of its locks.
         let gives_way = interrupt.is(RunCode::SubjectBusy)
+            || self.request.is_reopened()
             || matches!(interrupt, Interrupt::Busy) && !self.request.resolved;
         let change: Change = match interrupt {
             Interrupt::LeaseLost => return Ok(()),

@@ -260,6 +260,9 @@ async fn record(
                 if nothing {
                     for step in request.steps.iter_mut().filter(|step| step.by_hand.is_none()) {
                         step.verified(0, now);
+                        if let Some(kept) = &mut step.kept {
+                            kept.measured = true;
+                        }
                     }
                     if request.steps.iter().all(StepState::is_verified) {
                         events.push(request.complete(false, actor, now));

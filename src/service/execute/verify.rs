@@ -119,7 +119,7 @@ pub fn counting<'a>(step: &'a Step, of: CountOf, keys: &'a Keys) -> Count<'a> {
 }
 
 /// A step with one of its alternatives, without the rows that earlier ones match.
-fn alone(step: &Step, alternative: usize) -> Step {
+pub fn alone(step: &Step, alternative: usize) -> Step {
     let mut alone = step.clone();
     alone.rows = keys::one_alternative(&step.rows, alternative);
     let mut earlier = step.rows.clone();

@@ -52,6 +52,7 @@ fn schema(target: &Target) -> String {
         CREATE TABLE visits (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL);
         CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, placed_at {time} NOT NULL, \
             FOREIGN KEY (user_id) REFERENCES users (id));
+        CREATE TABLE more (id INTEGER PRIMARY KEY, order_id INTEGER, made_at {time} NOT NULL);
         CREATE TABLE items (id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL, \
             FOREIGN KEY (order_id) REFERENCES orders (id));
         INSERT INTO users VALUES (1, 'jane@example.com'), (2, 'joe@example.com');
@@ -141,14 +142,14 @@ async fn each_row_goes_when_its_own_time_is_over() {
             ("11 12 20".into(), "110 120 200".into())
         );
         assert_eq!((state(&request, "shop.orders"), state(&request, "shop.items")), (kept(1, 2), kept(2, 2)));
-        assert_eq!(request.keep_until(), Some(at("2209-01-01T00:00:00Z")), "{shown}");
+        assert_eq!(request.keep_until(), Some(at("2209-01-01T00:00:01Z")), "{shown}");
         assert!(sealed(&harness, &request).await > 0, "its keys stay as long");
         assert_eq!(step(&request, "shop.orders").basis.as_deref(), Some("Art. 17(3)(b) GDPR, § 147 AO"));
 
         assert_eq!(reopen(&harness.service, Clock.now()).await.unwrap(), 0);
         // Years go by.
         target.execute("UPDATE orders SET placed_at = '2002-02-02 00:00:00' WHERE id = 11");
-        assert_eq!(reopen(&harness.service, at("2209-01-01T00:00:00Z")).await.unwrap(), 1);
+        assert_eq!(reopen(&harness.service, at("2209-01-01T00:00:01Z")).await.unwrap(), 1);
         assert_eq!(reopen(&harness.service, far()).await.unwrap(), 0, "{shown}: it is taken up already");
         let request = harness.run(id).await;
         assert_eq!(
@@ -278,7 +279,9 @@ async fn a_row_without_a_readable_time_stops_the_erasure() {
     assert_eq!((ids(&target, "orders"), ids(&target, "visits")), ("10 11 12 20".into(), "1 2".into()));
     target.execute("UPDATE orders SET placed_at = '2199-01-01 00:00:00' WHERE id = 11");
     harness.retry(id).await;
-    assert_eq!(harness.run(id).await.state.outcome(), Some(Outcome::DoneWithExceptions));
+    let request = harness.run(id).await;
+    assert_eq!(request.state.outcome(), Some(Outcome::DoneWithExceptions));
+    assert!(request.touched, "the attempt before had taken its announcement back");
     assert_eq!(ids(&target, "orders"), "11 12 20");
 }
 
@@ -305,6 +308,11 @@ async fn plans_that_could_not_keep_their_word_are_refused() {
                 "not every way to its rows leads through `orders`",
             ),
             ("until: placed_at + 10y }", "until: placed_at + 10y, nulls: old }", "write nulls: keep"),
+            (
+                "    items:",
+                "    more:\n      match: { order_id: orders.id }\n      erase: { keep: { ground: a, until: made_at + 1y } }\n    items:",
+                "kept for another time",
+            ),
         ] {
             if told == "which is no time" && target.dialect == Dialect::Sqlite {
                 // Any column may hold times there.
