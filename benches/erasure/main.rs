@@ -5,6 +5,7 @@
 //! `pgbench` on the path. Every row makes its own database and drops it. Absolute figures are printed for
 //! orientation only: machines differ, ratios of one run travel.
 
+mod log;
 mod memory;
 #[path = "../../tests/it/support/site.rs"]
 #[expect(dead_code, reason = "the tests ask more of it")]
@@ -33,6 +34,9 @@ fn main() {
         for store in [small::Store::Sqlite, small::Store::Postgres] {
             if wanted(&small::name(store)) {
                 table.push(small::run(store).await);
+            }
+            if wanted(&log::name(store)) {
+                table.push(log::run(store).await);
             }
         }
         table

@@ -225,6 +225,12 @@ fn random_key() -> Result<String, Failure> {
     Ok(STANDARD.encode(bytes))
 }
 
+/// Writes a secret to a file of its own, mode 0600, which must not exist.
+pub(super) fn write_secret(path: &Path, text: &str) -> Outcome {
+    let file = NewFile { path: path.to_path_buf(), text: text.to_owned(), secret: true };
+    file.write().map_err(|error| cannot_write(path, &error))
+}
+
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("{} cannot be written: {}", path.display(), error.kind()))
 }

@@ -29,6 +29,7 @@ mod draft;
 mod embed;
 mod fixtures;
 mod init;
+mod keygen;
 mod migrate;
 mod openapi;
 mod preview;
@@ -66,6 +67,8 @@ enum Command {
     Retention(retention::Retention),
     Replay(replay::Replay),
     Token(token::Token),
+    #[command(name = "keygen")]
+    KeyGen(keygen::KeyGen),
     Fixtures(fixtures::Fixtures),
     Audit(audit::Audit),
     Backup(backup::Backup),
@@ -125,6 +128,7 @@ pub fn run_with(code: CodeSteps) -> ExitCode {
         Command::Retention(retention) => retention.run(&config),
         Command::Replay(replay) => replay.run(&config, code),
         Command::Token(token) => token.run(&config),
+        Command::KeyGen(keygen) => keygen.run(),
         Command::Fixtures(fixtures) => fixtures.run(&config),
         Command::Audit(audit) => audit.run(&config),
         Command::Backup(backup) => backup.run(&config),

@@ -11,8 +11,8 @@ use crate::{
     config::{self, Config},
     http::{self, Options, Running},
     service::{
-        Service, code::CodeSteps, holds, keeps, ledger, packages, registry::Loaded, reminders, runs, sweeps,
-        webhooks,
+        Service, code::CodeSteps, evidence, holds, keeps, ledger, packages, registry::Loaded, reminders,
+        runs, sweeps, webhooks,
     },
     worker,
 };
@@ -39,7 +39,8 @@ pub(super) struct Serving {
     fixtures: config::Fixtures,
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
-    /// Reminders, webhooks, schedules and runs, and whatever has its time over: holds, keeps, packages, data of our own.
+    /// Reminders, webhooks, schedules and runs, and whatever has its time over: holds, keeps, packages, data of our own; the
+    /// Merkle log and its checkpoints.
     chores: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -85,8 +86,11 @@ impl Serving {
             let schedules = runs::schedules::run(service.clone(), stop.subscribe());
             let runs = runs::worker::run(service.clone(), name, stop.subscribe());
             let sweeps = sweeps::run(service.clone(), stop.subscribe());
+            let evidence = evidence::run(service.clone(), stop.subscribe());
             let all = async {
-                tokio::join!(reminders, webhooks, holds, keeps, packages, ledger, schedules, runs, sweeps)
+                tokio::join!(
+                    reminders, webhooks, holds, keeps, packages, ledger, schedules, runs, sweeps, evidence
+                )
             };
             tokio::spawn(all.map(drop))
         });

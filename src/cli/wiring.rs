@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use tokio::sync::Notify;
 
 use crate::{
-    config::{self, BackupKind, Config, Connection, ConnectionKind, ExportStore},
+    config::{self, BackupKind, Config, Connection, ConnectionKind, EvidencePlace, ExportStore},
     connectors::{
         backups::{Backup, Place, Restore, RestoreInto, Source},
         http::HttpService,
@@ -16,14 +16,19 @@ use crate::{
     },
     domain::{
         backup::{Expected, Identity},
+        checkpoint::{Signer, SigningKey},
         clock::Clock,
         vault::Vault,
-        webhook::SigningKey,
+        webhook,
     },
     service::{
         Connectors, Pacing, Service,
         backups::Backups,
         code::CodeSteps,
+        evidence::{
+            Evidence,
+            publish::{Place as SinkPlace, Sink},
+        },
         ledger::Ledgers,
         metrics::Metrics,
         packages::Packages,
@@ -50,6 +55,8 @@ pub(super) enum StartError {
     Exports(String),
     #[error("retention.archive: {0}")]
     Archive(String),
+    #[error("evidence.sinks: {0}")]
+    Evidence(String),
     #[error("calls to others cannot be made: {0}")]
     Outbound(String),
 }
@@ -80,6 +87,7 @@ pub(super) async fn service(config: &Config, code: CodeSteps) -> Result<Service,
         runs_wake: Arc::new(Notify::new()),
         upkeep: upkeep(config)?,
         ledgers: Ledgers::default(),
+        evidence: evidence(&config.evidence)?,
     })
 }
 
@@ -136,7 +144,7 @@ fn webhooks(config: &Config) -> Result<Webhooks, StartError> {
     let mut endpoints = BTreeMap::new();
     for (name, webhook) in &config.webhooks {
         // The configuration has checked it.
-        if let Some(key) = SigningKey::parse(webhook.secret.expose()) {
+        if let Some(key) = webhook::SigningKey::parse(webhook.secret.expose()) {
             endpoints.insert(name.clone(), Endpoint { url: webhook.url.clone(), key });
         }
     }
@@ -153,6 +161,23 @@ fn upkeep(config: &Config) -> Result<Upkeep, StartError> {
         archives,
         periods: retention.periods,
         ledger: Some(retention.ledger),
+    })
+}
+
+fn evidence(config: &config::Evidence) -> Result<Evidence, StartError> {
+    // The configuration has checked them.
+    let keys: Vec<_> = config.keys.iter().filter_map(|key| SigningKey::parse(key.expose()).ok()).collect();
+    let sinks = config.sinks.iter().map(|sink| {
+        let place = match &sink.place {
+            EvidencePlace::File(path) => SinkPlace::File(path.clone()),
+            EvidencePlace::Store(store) => SinkPlace::Objects(objects(store).map_err(StartError::Evidence)?),
+            EvidencePlace::Webhook(name) => SinkPlace::Webhook(name.clone()),
+        };
+        Ok(Sink { name: sink.name.clone(), place })
+    });
+    Ok(Evidence {
+        signer: (!keys.is_empty()).then(|| Signer { origin: config.origin.clone(), keys }),
+        sinks: sinks.collect::<Result<_, StartError>>()?,
     })
 }
 

@@ -21,6 +21,7 @@ use crate::domain::{
 
 mod backups;
 mod environment;
+mod evidence;
 mod exports;
 mod fixtures;
 mod interpolate;
@@ -67,6 +68,7 @@ pub struct Config {
     /// Backups that are verified, by name.
     pub backups: BTreeMap<String, Backup>,
     pub fixtures: Fixtures,
+    pub evidence: Evidence,
     pub worker: Worker,
 }
 
@@ -177,6 +179,32 @@ pub struct Fixtures {
     pub folder: Option<PathBuf>,
     /// Whose overlay is loaded behind the base.
     pub environment: Option<String>,
+}
+
+/// Who signs checkpoints of the audit log, and where they are published.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// Of the log; the name of every key.
+    pub origin: String,
+    /// Signed-note keys. None: nothing is signed.
+    pub keys: Vec<Secret>,
+    pub sinks: Vec<EvidenceSink>,
+}
+
+#[derive(Debug, Clone)]
+pub struct EvidenceSink {
+    /// `file:PATH`, `store:PLACE` or `webhook:NAME`; no two are the same.
+    pub name: String,
+    pub place: EvidencePlace,
+}
+
+#[derive(Debug, Clone)]
+pub enum EvidencePlace {
+    /// Absolute.
+    File(PathBuf),
+    Store(ExportStore),
+    /// The name of one of the webhooks.
+    Webhook(String),
 }
 
 /// A receiver of news, after the Standard Webhooks specification.

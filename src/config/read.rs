@@ -20,7 +20,7 @@ use crate::domain::{
     schedule::Timing,
 };
 
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "listen",
     "store",
     "plans",
@@ -36,6 +36,7 @@ const SECTIONS: [&str; 16] = [
     "schedules",
     "backups",
     "fixtures",
+    "evidence",
     "worker",
 ];
 
@@ -89,6 +90,7 @@ impl Sections<'_> {
         let schedules = self.schedules(&fields, own_timings(&retention, &backups));
         self.check_handlers(&fields, &schedules, &retention, &backups);
         let fixtures = self.fixtures(&fields);
+        let evidence = self.evidence(&fields, &webhooks);
         let worker = self.worker(&fields);
         Some(Config {
             file: path.to_path_buf(),
@@ -108,6 +110,7 @@ impl Sections<'_> {
             schedules,
             backups,
             fixtures: fixtures?,
+            evidence,
             worker,
         })
     }

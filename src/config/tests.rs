@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::sweep::Sweep;
 
 mod backups;
+mod evidence;
 mod schedules;
 
 const GOOD: &str = r#"listen: 127.0.0.1:8080

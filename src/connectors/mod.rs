@@ -15,6 +15,7 @@ use crate::domain::{
 };
 
 pub mod backups;
+pub mod files;
 pub mod http;
 pub mod objects;
 mod packed;

@@ -296,6 +296,8 @@ pub fn hex(bytes: &[u8]) -> String {
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+/// The bytes of a text as [`hex`] writes it; what is none is left out.
+#[must_use]
+pub fn unhex(text: &str) -> Vec<u8> {
     (0..text.len() / 2).filter_map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()).collect()
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     call::{Answer, Call, Page, json},
     page::Paging,
-    problem::Problem,
+    problem::{Code, Problem},
     query::Query,
     requests::person,
 };
@@ -220,4 +220,27 @@ pub async fn verify(call: Call) -> Answer {
         }
     };
     Ok(json(StatusCode::OK, &body))
+}
+
+/// The newest signed checkpoint of the log (C2SP tlog-checkpoint): its size and the root of its Merkle tree (RFC 6962). A
+/// leaf is the SHA-256 over a zero byte and the 32 bytes of an event's `hash`.
+#[utoipa::path(
+    get, path = "/v1/audit/checkpoint", tag = "Audit", operation_id = "readCheckpoint",
+    responses(
+        (status = 200, description = "A signed note", content_type = "text/plain", body = String),
+        (status = 404, response = super::openapi::ProblemAnswer),
+    )
+)]
+pub async fn checkpoint(call: Call) -> Answer {
+    call.query(&[])?;
+    let newest = call.run(|service| async move { Ok(service.store.newest_checkpoint().await?) }).await?;
+    let Some(newest) = newest else {
+        return Err(Problem::new(
+            Code::NotFound,
+            "No checkpoint was signed: the configuration has no evidence.key, or had none until a moment ago.",
+        ));
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .body(newest.note))
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     domain::backup::Report,
     service::{Service, backups, error::ServiceError},
-    store::Counts,
+    store::{Counts, LogState, Sink},
 };
 
 /// A worker polls about four times a second, and backs off to 5 s while the store does not answer.
@@ -78,7 +78,9 @@ pub async fn metrics(api: web::Data<Api>) -> Answer {
     let service = api.service.clone();
     let read = async move {
         let counts = service.store.counts(None).await?;
-        Ok((counts, backups::list(&service).await?))
+        let log = service.store.log_state().await?;
+        let sinks = service.store.checkpoint_sinks().await?;
+        Ok(Readings { counts, reports: backups::list(&service).await?, log, sinks })
     };
     let read: Result<Result<_, ServiceError>, _> = api.runtime.spawn(read).await;
     let Ok(read) = read else { return Err(Problem::internal("reading the metrics ended early")) };
@@ -102,18 +104,27 @@ struct BackupLabel {
     backup: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SinkLabel {
+    sink: String,
+}
+
+struct Readings {
+    counts: Counts,
+    reports: Vec<Report>,
+    log: LogState,
+    sinks: Vec<Sink>,
+}
+
 /// What the store says, read anew for every scrape; left out but for `rightful_store_up 0` when it does not answer.
-fn encode_store(
-    text: &mut String,
-    service: &Service,
-    read: Result<(Counts, Vec<Report>), ServiceError>,
-) -> fmt::Result {
+fn encode_store(text: &mut String, service: &Service, read: Result<Readings, ServiceError>) -> fmt::Result {
     let mut registry = Registry::with_prefix("rightful");
     let up = Gauge::<i64>::default();
     up.set(i64::from(read.is_ok()));
     registry.register("store_up", "1 while the store answers", up);
-    if let Ok((counts, reports)) = read {
+    if let Ok(Readings { counts, reports, log, sinks }) = read {
         register_backups(&mut registry, &reports);
+        register_log(&mut registry, log, &sinks);
         let requests = Family::<StatusLabel, Gauge>::default();
         for (status, count) in &counts.requests {
             requests.get_or_create(&StatusLabel { status: status.as_str() }).set(*count);
@@ -157,4 +168,26 @@ fn register_backups(registry: &mut Registry, reports: &[Report]) {
         "When the newest backup was made",
         gauge(|report| report.last_success.map(|at| at.timestamp())),
     );
+}
+
+fn register_log(registry: &mut Registry, log: LogState, sinks: &[Sink]) {
+    let entries = Gauge::<i64>::default();
+    entries.set(log.size.cast_signed());
+    registry.register("log_entries", "Events that have their place in the Merkle log", entries);
+    if sinks.is_empty() {
+        return;
+    }
+    let published = Family::<SinkLabel, Gauge>::default();
+    let failing = Family::<SinkLabel, Gauge>::default();
+    for sink in sinks {
+        let label = SinkLabel { sink: sink.name.clone() };
+        published.get_or_create(&label).set(sink.published_at.map_or(0, |at| at.timestamp()));
+        failing.get_or_create(&label).set(i64::from(sink.failure.is_some()));
+    }
+    registry.register(
+        "checkpoint_published_timestamp_seconds",
+        "When a checkpoint was last published there; 0 for never",
+        published,
+    );
+    registry.register("checkpoint_failing", "1 while checkpoints cannot be published there", failing);
 }

@@ -75,6 +75,13 @@ impl HttpMetrics {
             ("requests_paused", "Pauses in this process", &worker.requests_paused),
             ("webhooks_delivered", "Webhook deliveries that were confirmed", &worker.webhooks_delivered),
             ("webhooks_failed", "Attempts at webhook deliveries that failed", &worker.webhooks_failed),
+            ("checkpoints_signed", "Checkpoints signed by this process", &worker.checkpoints_signed),
+            ("checkpoints_published", "Checkpoints published by this process", &worker.checkpoints_published),
+            (
+                "checkpoints_failed",
+                "Attempts to publish a checkpoint that failed",
+                &worker.checkpoints_failed,
+            ),
         ] {
             registry.register(name, help, counter.clone());
         }

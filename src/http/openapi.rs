@@ -43,7 +43,7 @@ pub struct ProblemAnswer(ProblemBody);
         runs::schedules::list, runs::schedules::run,
         runs::verify_backup, runs::list, runs::read, runs::approve, runs::deny, runs::cancel, runs::retry,
         backups::list, backups::read,
-        audit::list, audit::search, audit::export, audit::verify,
+        audit::list, audit::search, audit::export, audit::verify, audit::checkpoint,
         health::alive, health::ready, health::metrics, docs::yaml, docs::page,
     ),
     components(schemas(audit::BrokenBody), responses(ProblemAnswer)),

@@ -125,6 +125,7 @@ table! {
         POST "/v1/audit/search" Audit => audit::search;
         GET "/v1/audit/export" Audit => audit::export;
         GET "/v1/audit/verify" Audit => audit::verify;
+        GET "/v1/audit/checkpoint" ReadCheckpoint => audit::checkpoint;
     }
     linked {
         GET "/exports/{secret}" => export::by_link;

@@ -15,6 +15,9 @@ pub struct Metrics {
     pub requests_paused: Counter,
     pub webhooks_delivered: Counter,
     pub webhooks_failed: Counter,
+    pub checkpoints_signed: Counter,
+    pub checkpoints_published: Counter,
+    pub checkpoints_failed: Counter,
     last_poll: AtomicI64,
 }
 

@@ -12,6 +12,7 @@ mod connectors;
 pub mod consents;
 pub mod decisions;
 pub mod error;
+pub mod evidence;
 pub mod execute;
 pub mod fixtures;
 pub mod holds;
@@ -43,6 +44,7 @@ use crate::{
 use backups::Backups;
 use code::CodeSteps;
 pub use connectors::Connectors;
+use evidence::Evidence;
 use ledger::Ledgers;
 use metrics::Metrics;
 use packages::Packages;
@@ -75,6 +77,7 @@ pub struct Service {
     pub code: CodeSteps,
     pub upkeep: Upkeep,
     pub ledgers: Ledgers,
+    pub evidence: Evidence,
 }
 
 /// How hard the worker may lean on the databases, and how long it owns a request.

@@ -7,6 +7,7 @@
 //! of their own and see committed rows only.
 
 mod backups;
+mod checkpoints;
 mod claim;
 mod conn;
 mod consents;
@@ -19,6 +20,8 @@ mod group_commit;
 mod holds;
 mod keeps;
 mod ledger;
+mod log;
+mod log_schema;
 mod migrate;
 mod outbox;
 mod packages;
@@ -42,6 +45,7 @@ mod tx_person;
 use std::sync::Arc;
 
 pub use backups::LEASE as BACKUP_LEASE;
+pub use checkpoints::{Checkpoint, Publication, Sink};
 pub use claim::{Claimed, Claims};
 pub use consents::{ConsentFilter, NewConsent, Recorded, WholeConsent};
 pub use counts::Counts;
@@ -50,6 +54,7 @@ pub use events::{EventFilter, EventOrder, EventPage};
 pub use fixtures::{FixtureClaim, FixtureFile, FixtureLease, LoadedFixture};
 pub use holds::WholeHold;
 pub use ledger::LedgerCount;
+pub use log::{LogState, Sequenced};
 pub use outbox::Delivery;
 pub use packages::{LinkUse, Package};
 pub use plans::{NewPlan, PlanVersion};

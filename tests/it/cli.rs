@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::Value;
 
+mod keygen;
 mod services;
 #[cfg(unix)]
 mod serving;

@@ -6,6 +6,7 @@
 mod consents;
 mod export;
 mod keeps;
+mod log;
 mod manual;
 mod rectification;
 mod replay;

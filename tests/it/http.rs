@@ -5,6 +5,7 @@ mod audit;
 mod consents;
 mod deciding;
 mod documents;
+mod evidence;
 mod exports;
 mod holds;
 mod lists;

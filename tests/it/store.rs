@@ -3,6 +3,7 @@
 mod audit;
 mod concurrency;
 mod consents;
+mod log;
 mod migrations;
 mod plans;
 mod queue;

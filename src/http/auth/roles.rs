@@ -63,6 +63,8 @@ pub enum Operation {
     /// What was told to webhooks.
     Webhooks,
     Audit,
+    /// Size and root of the log, and nothing of what is in it.
+    ReadCheckpoint,
 }
 
 impl Operation {
@@ -82,7 +84,7 @@ impl Operation {
             Self::ReadRequests | Self::ReadConsents => &[Admin, Approver, Auditor, Service],
             // No plan is a service's own.
             Self::ReadPlans => &[Admin, Approver, Auditor],
-            Self::ReadBackups => &[Admin, Auditor],
+            Self::ReadBackups | Self::ReadCheckpoint => &[Admin, Auditor],
             Self::Audit => &[Auditor],
         }
     }

@@ -14,8 +14,9 @@ use rightful::{
         serve,
     },
     service::{
-        Connectors, Pacing, Service, backups::Backups, code::CodeSteps, ledger::Ledgers, metrics::Metrics,
-        packages::Packages, registry::Registry, runs::Upkeep, watchers::Watchers, webhooks::Webhooks,
+        Connectors, Pacing, Service, backups::Backups, code::CodeSteps, evidence::Evidence, ledger::Ledgers,
+        metrics::Metrics, packages::Packages, registry::Registry, runs::Upkeep, watchers::Watchers,
+        webhooks::Webhooks,
     },
     worker,
 };
@@ -68,6 +69,7 @@ pub struct Setup {
     pub webhooks: Webhooks,
     pub backups: Backups,
     pub upkeep: Upkeep,
+    pub evidence: Evidence,
     /// Of packages.
     pub expires_after: Duration,
 }
@@ -81,6 +83,7 @@ impl Default for Setup {
             webhooks: Webhooks { endpoints: BTreeMap::new(), client },
             backups: Backups::default(),
             upkeep: Upkeep::default(),
+            evidence: Evidence::default(),
             expires_after: Duration::from_secs(600),
         }
     }
@@ -106,7 +109,7 @@ impl TestApp {
     }
 
     pub async fn with(mut store: TestStore, setup: Setup) -> Self {
-        let Setup { keys, approval, webhooks, backups, upkeep, expires_after } = setup;
+        let Setup { keys, approval, webhooks, backups, upkeep, evidence, expires_after } = setup;
         let names = webhooks.endpoints.keys().cloned();
         store.store = store.store.clone().announcing_to(names);
         let folder = tempfile::tempdir().unwrap();
@@ -137,6 +140,7 @@ impl TestApp {
             runs_wake: Arc::new(Notify::new()),
             upkeep,
             ledgers: Ledgers::default(),
+            evidence,
         });
         load(&service, &plans).await;
         let running = serve(Arc::clone(&service), options(keys)).await.unwrap();

@@ -23,6 +23,7 @@ use rightful::{
         backups::Backups,
         code::CodeSteps,
         error::ServiceError,
+        evidence::Evidence,
         execute::execute,
         intake::{Submission, Submitted, submit},
         ledger::Ledgers,
@@ -134,6 +135,7 @@ impl Harness {
             runs_wake: Arc::new(Notify::new()),
             upkeep: Upkeep::default(),
             ledgers: Ledgers::default(),
+            evidence: Evidence::default(),
         };
         Self { service: Arc::new(service), folder }
     }

@@ -1,0 +1,145 @@
+//! What the Merkle log costs those who write events: 16 writers beside the sequencer, and without it and its queue, by
+//! turns.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rightful::{
+    domain::clock::Clock,
+    store::{NewPlan, Store},
+};
+use tempfile::TempDir;
+
+use super::{small, table::Row, target::Target};
+
+const WRITERS: usize = 16;
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(3);
+/// As the service has them.
+const BATCH: usize = 500;
+const LOOK: Duration = Duration::from_millis(250);
+
+pub fn name(store: small::Store) -> String {
+    let store = match store {
+        small::Store::Sqlite => "SQLite",
+        small::Store::Postgres => "PostgreSQL",
+    };
+    format!("{WRITERS} writers of events beside the sequencer, {store} store")
+}
+
+/// A store of its own.
+struct Place {
+    store: Store,
+    target: Option<Target>,
+    folder: TempDir,
+}
+
+impl Place {
+    async fn new(kind: small::Store, name: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (url, target) = match kind {
+            small::Store::Sqlite => (format!("sqlite:{}", folder.path().join("store.db").display()), None),
+            small::Store::Postgres => {
+                let target = Target::new(name).await;
+                (target.url(), Some(target))
+            }
+        };
+        let store = Store::open(&url, Clock).await.expect("a store");
+        store.migrate().await.expect("a migrated store");
+        Self { store, target, folder }
+    }
+
+    /// As it was before there was a log.
+    async fn without_queue(self) -> Self {
+        match &self.target {
+            Some(target) => target.run("DROP TRIGGER audit_events_queue ON audit_events").await,
+            None => {
+                use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
+                let file = self.folder.path().join("store.db");
+                let mut conn = SqliteConnection::establish(&file.to_string_lossy()).expect("the file");
+                conn.batch_execute("DROP TRIGGER audit_events_queue").expect("its trigger");
+            }
+        }
+        self
+    }
+
+    async fn drop(self) {
+        drop(self.store);
+        if let Some(target) = self.target {
+            target.drop().await;
+        }
+    }
+}
+
+pub async fn run(kind: small::Store) -> Row {
+    let with = Place::new(kind, "log").await;
+    let without = Place::new(kind, "no_log").await.without_queue().await;
+    let (mut service, mut raw) = (0.0, 0.0);
+    for _ in 0..ROUNDS {
+        raw += round(&without.store, false).await;
+        service += round(&with.store, true).await;
+    }
+    let state = with.store.log_state().await.expect("a state");
+    assert!(state.size > 0);
+    for place in [with, without] {
+        place.drop().await;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    let rounds = ROUNDS as f64;
+    Row {
+        name: name(kind),
+        unit: "1/s",
+        service: service / rounds,
+        raw: raw / rounds,
+        goal: 0.9,
+        resident_mib: f64::NAN,
+    }
+}
+
+/// Events per second.
+async fn round(store: &Store, sequenced: bool) -> f64 {
+    let stop = Arc::new(AtomicBool::new(false));
+    let written = Arc::new(AtomicU64::new(0));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|n| tokio::spawn(write(store.clone(), format!("plan{n}"), stop.clone(), written.clone())))
+        .collect();
+    let sequencer = sequenced.then(|| tokio::spawn(sequence(store.clone(), stop.clone())));
+    let begun = Instant::now();
+    tokio::time::sleep(ROUND).await;
+    stop.store(true, Ordering::Relaxed);
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let rate = written.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
+    for task in writers.into_iter().chain(sequencer) {
+        task.await.expect("its end");
+    }
+    rate
+}
+
+/// One event per transaction.
+async fn write(store: Store, name: String, stop: Arc<AtomicBool>, written: Arc<AtomicU64>) {
+    let mut versions = ["sha256:a", "sha256:b"].into_iter().cycle();
+    while let (false, Some(version)) = (stop.load(Ordering::Relaxed), versions.next()) {
+        let mut tx = store.begin().await.expect("a transaction");
+        let plan = NewPlan { name: &name, version, source: "", compiled: "{}" };
+        let is_new = tx.register_plan(plan, "system").await.expect("an event");
+        tx.commit().await.expect("a commit");
+        written.fetch_add(u64::from(is_new), Ordering::Relaxed);
+    }
+}
+
+async fn sequence(store: Store, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) {
+        let mut tx = store.begin().await.expect("a transaction");
+        assert!(tx.lock_log().await.expect("a lock"));
+        let events = tx.sequence(BATCH).await.expect("places").events;
+        tx.commit().await.expect("a commit");
+        if events < BATCH {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The tables of the Merkle log and its checkpoints.
+
+use super::schema::audit_events;
+
+diesel::table! {
+    log_queue (event_id) {
+        event_id -> Text,
+    }
+}
+
+diesel::table! {
+    log_entries (leaf_index) {
+        leaf_index -> BigInt,
+        event_id -> Text,
+        hashes -> Binary,
+    }
+}
+
+diesel::table! {
+    checkpoints (number) {
+        number -> BigInt,
+        tree_size -> BigInt,
+        signed_at -> Timestamp,
+        note -> Text,
+    }
+}
+
+diesel::table! {
+    checkpoint_sinks (name) {
+        name -> Text,
+        number -> BigInt,
+        published_at -> Nullable<Timestamp>,
+        lease_until -> Nullable<Timestamp>,
+        failures -> Integer,
+        next_at -> Nullable<Timestamp>,
+        failure -> Nullable<Text>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(audit_events, log_queue);
