@@ -34,7 +34,6 @@ pub async fn go_on(service: &Arc<Service>, recorder: &mut Recorder) -> Result<()
         Interrupt::trouble(RunCode::Internal, "the person of a completed erasure is not known", None, None)
     })?;
     recorder.plan = Some(plan.clone());
-    recorder.knows(&plan, &root);
     let limits = session_limits(service);
     let run = Run { service, plan, steps, data_key, root: Arc::new(root), limits, resumed: true };
     resume::book_recovered(&run, recorder).await?;
