@@ -5,14 +5,20 @@ use std::{fmt::Write, path::Path, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{Failure, Outcome, load, print, run_async, wiring};
 use crate::{
     config,
-    domain::{replay::Progress, request::Status, run::Run},
+    domain::{
+        replay::Progress,
+        request::Status,
+        run::{Params, Run},
+    },
     service::{
         Service,
         code::CodeSteps,
+        error::ServiceError,
         replays::{self, Preview},
         runs::{self, Asked},
     },
@@ -75,10 +81,27 @@ impl Replay {
         print(&as_table(&found))
     }
 
+    /// The run that is not over: it is gone on with where it is over the same erasures, since whoever began it may be gone.
+    async fn open_one(&self, service: &Service, id: Uuid) -> Result<Run, Failure> {
+        let run = runs::read(service, id).await.map_err(Failure::new)?;
+        if run.params != (Params::Replay { since: self.since }) {
+            return Err(Failure::new(format!(
+                "run {id} over other erasures is not over: let it end, or cancel it (POST /v1/runs/{id}/cancel) where the \
+                 restore is younger than it"
+            )));
+        }
+        print(&format!("run {id} over the same erasures is not over: going on with it\n"))?;
+        Ok(run)
+    }
+
     async fn carry_out(&self, service: &Arc<Service>) -> Outcome {
         let user = config::host_name();
         let asked = Asked { by: format!("cli:{user}"), idempotency_key: None };
-        let (run, _) = replays::begin(service, self.since, asked).await.map_err(Failure::new)?;
+        let run = match replays::begin(service, self.since, asked).await {
+            Ok((run, _)) => run,
+            Err(ServiceError::DuplicateRun(open)) => self.open_one(service, open).await?,
+            Err(error) => return Err(Failure::new(error)),
+        };
         if run.status() == Status::Pending {
             return Err(Failure::new(format!(
                 "run {} waits for an approver: POST /v1/runs/{}/approve",
@@ -118,10 +141,7 @@ async fn to_the_end(
 ) -> Result<Run, Failure> {
     loop {
         let run = runs::worker::run_one(service, run.id, worker, stop.clone()).await.map_err(Failure::new)?;
-        let progress = Progress::read(&run.report).unwrap_or_default();
-        let is_for_people = progress.pending() == 0
-            && progress.waiting > 0
-            && progress.waiting == progress.waiting_for_people;
+        let is_for_people = Progress::read(&run.report).is_some_and(Progress::is_left_to_people);
         if run.status().is_end() || run.status() == Status::Paused || is_for_people {
             return Ok(run);
         }
@@ -155,7 +175,7 @@ fn as_table(found: &Preview) -> String {
 fn told(run: &Run) -> String {
     let outcome = run.state.outcome().map_or_else(String::new, |outcome| format!(" ({})", outcome.as_str()));
     let progress = Progress::read(&run.report).unwrap_or_default();
-    format!(
+    let mut text = format!(
         "run {}: {}{outcome}\n  {} erasures: {} done again, {} with nobody there, {} failed, {} expired, {} open\n",
         run.id,
         run.status().as_str(),
@@ -164,6 +184,16 @@ fn told(run: &Run) -> String {
         progress.no_match,
         progress.failed,
         progress.expired,
-        progress.waiting + progress.pending()
-    )
+        progress.waiting + progress.pending() + progress.under_way
+    );
+    if progress.partial > 0 {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "warning: {} erasures ended half-way, which a replay does not do again: submit them again \
+             (GET /v1/requests?kind=erasure&outcome=partial)",
+            progress.partial
+        );
+    }
+    text
 }

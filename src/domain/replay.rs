@@ -73,9 +73,9 @@ impl Fate {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
-    /// All that it has to do; fixed when it begins.
+    /// All that it has to do: fixed when it begins, and what is `under_way` then as it completes.
     pub entries: i64,
-    /// Those of which a request was made, or that an open request of the person stands for.
+    /// Those of which a request was made.
     pub submitted: i64,
     /// Found and erased again.
     pub completed: i64,
@@ -87,10 +87,17 @@ pub struct Progress {
     pub failed: i64,
     /// Their time was over before their turn came.
     pub expired: i64,
-    /// Requests that have not ended.
+    /// Requests that it made and that have not ended.
     pub waiting: i64,
-    /// Of these, those that people must move: on hold, to be approved, with steps by hand.
+    /// Entries whose turn comes once an open request of the person has ended, as the last attempt met them.
+    pub behind_others: i64,
+    /// Erasures that had touched something when the run was asked for, and have not ended.
+    pub under_way: i64,
+    /// Of `waiting`, `behind_others` and `under_way`, those that people must move: on hold, to be approved, with steps by
+    /// hand.
     pub waiting_for_people: i64,
+    /// Erasures that ended half-way, which no entry tells of. Nobody but a person can do them again.
+    pub partial: i64,
 }
 
 impl Progress {
@@ -135,7 +142,19 @@ impl Progress {
     /// Nothing goes on any more.
     #[must_use]
     pub fn is_settled(self) -> bool {
-        self.pending() == 0 && self.waiting == 0
+        self.pending() == 0 && self.waiting == 0 && self.under_way == 0
+    }
+
+    /// Requests have to end before it can go on.
+    #[must_use]
+    pub fn waits(self) -> bool {
+        self.waiting + self.behind_others + self.under_way > 0
+    }
+
+    /// Nothing goes on before people have done their part.
+    #[must_use]
+    pub fn is_left_to_people(self) -> bool {
+        self.waits() && self.pending() + self.waiting + self.under_way == self.waiting_for_people
     }
 
     /// What a run that left nobody out has come to.

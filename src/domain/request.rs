@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     audit::{ChainHead, EventName, NewEvent},
+    key::Key,
     rectification::Changes,
 };
 
@@ -199,6 +200,9 @@ pub struct Confidential {
     /// What people wrote to manual steps, by step.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<String, String>,
+    /// Of a replay: what the person's row held beside the identities when they were erased, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub known: BTreeMap<String, Key>,
 }
 
 /// A transition that the present state does not allow.

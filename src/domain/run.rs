@@ -156,7 +156,7 @@ impl Run {
         let is_given_back = self.state == State::InProgress { error: None, cancelled_by: None };
         is_given_back
             && self.lease_until.is_none()
-            && Progress::read(&self.report).is_some_and(|progress| progress.waiting > 0)
+            && Progress::read(&self.report).is_some_and(Progress::waits)
     }
 
     /// Something durable was done: whatever crashes from here on is no repetition.

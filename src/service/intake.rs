@@ -17,6 +17,7 @@ use crate::{
         audit::{ChainHead, EventName, NewEvent},
         compile::subject::{check_subject, subject_refs},
         compiled::{CompiledPlan, Step},
+        key::Key,
         rectification::Changes,
         request::{
             Answering, Confidential, ExportOptions, IdentityCheck, Kind, Places, Replay, Request, State,
@@ -107,7 +108,8 @@ pub(super) struct Accepted {
     pub created: NewEvent,
 }
 
-/// What a submission comes to under a plan; `replay`: it erases again, and was approved with its run.
+/// What a submission comes to under a plan; `replay`: it erases again, and was approved with its run; beside it what the
+/// ledger knows of the person's row.
 ///
 /// # Errors
 /// When the subject, what is asked for, or the time is not acceptable.
@@ -116,8 +118,9 @@ pub(super) fn accept(
     created_by: &str,
     plan: &CompiledPlan,
     submission: &Submission,
-    replay: Option<Replay>,
+    replay: Option<(Replay, BTreeMap<String, Key>)>,
 ) -> Result<Accepted, ServiceError> {
+    let (replay, known) = replay.unzip();
     let refs = given_refs(service, plan, &submission.subject)?;
     let confidential = Confidential {
         subject: submission.subject.clone(),
@@ -127,6 +130,7 @@ pub(super) fn accept(
         export: submission.export.clone(),
         changes: submission.changes.clone(),
         notes: BTreeMap::new(),
+        known: known.unwrap_or_default(),
     };
     let steps = confidential.steps(plan, submission.kind)?;
     if submission.kind == Kind::Export && steps.is_empty() {

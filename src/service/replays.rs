@@ -20,7 +20,7 @@ use crate::{
     domain::{
         compiled::CompiledPlan,
         replay::{Fate, Item, NotSubmitted, Progress},
-        request::{Kind, Refusal, Replay, RunCode, Status, WithReason},
+        request::{Kind, NEVER, Refusal, Replay, RunCode, RunError, Status, WithReason},
         run::{Params, Run, Task},
         vault::DataKey,
     },
@@ -35,6 +35,8 @@ pub use preview::{PlanEntries, Preview, preview};
 const PAGE: i64 = 100;
 /// Requests of one run that may be open at once, so that people's own do not wait behind all of them.
 const WINDOW: i64 = 500;
+/// How far the clocks of workers may be apart.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
 /// How often is looked again while requests end, and at most while none does.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_CAP: Duration = Duration::from_secs(60);
@@ -78,25 +80,41 @@ pub async fn items(
 /// One attempt: makes the requests that are missing, then ends the run or looks again later.
 pub(super) async fn carry_out(keeper: &mut Keeper) -> Result<(), Interrupt> {
     keeper.check()?;
-    match Progress::read(&keeper.run.report) {
-        None => list(keeper).await?,
-        // It had ended, and somebody retried it.
-        Some(progress) if progress.is_settled() && progress.failed > 0 => take_up_again(keeper).await?,
-        Some(_) => {}
+    // Before the list: what ends in between is listed by the next attempt.
+    let under_way = progress(keeper).await?.under_way;
+    list(keeper).await?;
+    // It had ended, and somebody retried it.
+    if Progress::read(&keeper.run.report).is_some_and(|known| known.is_settled() && known.failed > 0) {
+        take_up_again(keeper).await?;
     }
-    submit(keeper).await?;
-    settle(keeper).await
+    let behind = submit(keeper).await?;
+    settle(keeper, under_way, behind).await
 }
 
-/// Fixes what is to be done: an entry whose time is over before its turn comes is counted, not forgotten.
-async fn list(keeper: &mut Keeper) -> Result<(), Interrupt> {
-    let since = match keeper.run.params {
-        Params::Replay { since } => since,
+/// From when on erasures are done again.
+fn scope(run: &Run) -> Option<DateTime<Utc>> {
+    match run.params {
+        Params::Replay { since } => since.map(with_skew),
         _ => None,
-    };
+    }
+}
+
+/// A time of people's clocks, on a worker's: earlier, since erasing once more does no harm.
+fn with_skew(since: DateTime<Utc>) -> DateTime<Utc> {
+    since.checked_sub_signed(SKEW).unwrap_or(since)
+}
+
+/// Fixes what is to be done, so that an entry whose time is over before its turn comes is counted, not forgotten. Later
+/// attempts add the erasures that were under way then and have completed since.
+async fn list(keeper: &mut Keeper) -> Result<(), Interrupt> {
+    let is_first = Progress::read(&keeper.run.report).is_none();
+    let from = if is_first { scope(&keeper.run) } else { Some(with_skew(keeper.run.created_at)) };
     let mut tx = keeper.service.store.begin().await?;
-    let entries = tx.list_replay(keeper.run.id, since).await?;
-    let progress = Progress { entries: i64::try_from(entries).unwrap_or(i64::MAX), ..Progress::default() };
+    let new = tx.list_replay(&keeper.run, from).await?;
+    if !is_first {
+        return Ok(tx.commit().await?);
+    }
+    let progress = Progress { entries: i64::try_from(new).unwrap_or(i64::MAX), ..Progress::default() };
     keeper
         .record_in(tx, move |run, _, _| {
             run.progressed();
@@ -107,48 +125,76 @@ async fn list(keeper: &mut Keeper) -> Result<(), Interrupt> {
 }
 
 async fn progress(keeper: &Keeper) -> Result<Progress, StoreError> {
-    let entries = Progress::read(&keeper.run.report).unwrap_or_default().entries;
-    keeper.service.store.replay_progress(keeper.run.id, entries).await
+    keeper.service.store.replay_progress(&keeper.run, scope(&keeper.run)).await
+}
+
+/// Entries whose person has an open request, which may be another person's too and so never stands for theirs.
+#[derive(Default)]
+struct Behind {
+    all: i64,
+    for_people: i64,
 }
 
 /// Makes requests for the entries that have none, as many as may be open at once.
-async fn submit(keeper: &mut Keeper) -> Result<(), Interrupt> {
+async fn submit(keeper: &mut Keeper) -> Result<Behind, Interrupt> {
     let service = keeper.service.clone();
     let keys = ledger::keys(&service).await?;
+    let mut behind = Behind::default();
+    let mut after = None;
     loop {
         let known = progress(keeper).await?;
         if known.waiting - known.waiting_for_people >= WINDOW {
-            return Ok(());
+            return Ok(behind);
         }
-        let page = service.store.replay_pending(keeper.run.id, PAGE).await?;
-        if page.is_empty() {
-            return Ok(());
-        }
+        let page = service.store.replay_pending(keeper.run.id, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(behind) };
+        after = Some(last.entry);
+        let mut has_moved = false;
         for item in page {
             keeper.check()?;
-            submit_one(&service, &keeper.run, &keys, &item).await?;
+            match submit_one(&service, &keeper.run, &keys, &item).await? {
+                None => has_moved = true,
+                Some(open) => {
+                    behind.all += 1;
+                    behind.for_people += i64::from(is_left_to_people(&service, open).await?);
+                }
+            }
+        }
+        if !has_moved {
+            continue;
         }
         service.wake.notify_one();
-        let report = progress(keeper).await?.report();
+        let known = progress(keeper).await?;
         keeper
             .record(move |run, _, _| {
                 run.progressed();
-                run.report = report;
+                // Only the end says that all is settled: a crash before it is no retry.
+                if !known.is_settled() {
+                    run.report = known.report();
+                }
                 Vec::new()
             })
             .await?;
     }
 }
 
+async fn is_left_to_people(service: &Service, request: Uuid) -> Result<bool, StoreError> {
+    let request = service.store.request(request).await?;
+    Ok(request.is_some_and(|request| {
+        matches!(request.status(), Status::Pending | Status::OnHold) || request.run_at >= NEVER
+    }))
+}
+
+/// The open request of the person that is in the way, if there is one.
 async fn submit_one(
     service: &Service,
     run: &Run,
     keys: &BTreeMap<String, DataKey>,
     item: &Item,
-) -> Result<(), Interrupt> {
+) -> Result<Option<Uuid>, Interrupt> {
     match accepted(service, run, keys, item).await? {
         Ok(accepted) => insert(service, accepted, item).await,
-        Err(why) => settle_one(service, item, Fate::NotSubmitted(why)).await,
+        Err(why) => settle_one(service, item, Fate::NotSubmitted(why)).await.map(|()| None),
     }
 }
 
@@ -164,6 +210,9 @@ async fn accepted(
     };
     let Some(kept) = ledger::open(keys, &entry) else { return Ok(Err(NotSubmitted::Unreadable)) };
     let Some(plan) = plan(service, &item.plan).await? else { return Ok(Err(NotSubmitted::UnknownPlan)) };
+    if !kept.is_of(&plan.root) {
+        return Ok(Err(NotSubmitted::UnfitIdentities));
+    }
     let submission = Submission {
         kind: Kind::Erasure,
         plan: item.plan.clone(),
@@ -177,7 +226,7 @@ async fn accepted(
         idempotency: None,
     };
     let replay = Replay { of: item.erasure, run: run.id, found: kept.found };
-    match accept(service, &run.created_by, &plan, &submission, Some(replay)) {
+    match accept(service, &run.created_by, &plan, &submission, Some((replay, kept.others))) {
         Ok(accepted) => Ok(Ok(accepted)),
         Err(ServiceError::Subject(_)) => Ok(Err(NotSubmitted::UnfitIdentities)),
         Err(error) => Err(Interrupt::trouble(RunCode::Internal, error.to_string(), None, None)),
@@ -198,8 +247,8 @@ async fn plan(service: &Service, name: &str) -> Result<Option<Arc<CompiledPlan>>
 }
 
 /// The request and what it stands for, in one transaction: a crash leaves both or neither. Where the person has an open
-/// erasure already, that one is waited for.
-async fn insert(service: &Service, accepted: Accepted, item: &Item) -> Result<(), Interrupt> {
+/// erasure already, that one is waited for: its tables may have been done before the restore.
+async fn insert(service: &Service, accepted: Accepted, item: &Item) -> Result<Option<Uuid>, Interrupt> {
     let Accepted { mut request, refs, places, secrets, created, .. } = accepted;
     let mut tx = service.store.begin().await?;
     let inserted = tx.insert_request(&mut request, vec![created], &secrets, None, &refs, &places).await?;
@@ -210,11 +259,12 @@ async fn insert(service: &Service, accepted: Accepted, item: &Item) -> Result<()
                 tx.rollback().await?;
                 return Err(Interrupt::LeaseLost);
             }
-            Ok(tx.commit().await?)
+            tx.commit().await?;
+            Ok(None)
         }
         Inserted::Duplicate(open) => {
             tx.rollback().await?;
-            settle_one(service, item, Fate::Submitted(open, None)).await
+            Ok(Some(open))
         }
         Inserted::IdempotencyConflict => {
             tx.rollback().await?;
@@ -246,15 +296,18 @@ async fn take_up_again(keeper: &mut Keeper) -> Result<(), Interrupt> {
             match item.fate {
                 Fate::Submitted(id, Some((Status::Failed, _))) => {
                     match actions::retry(&service, &reader, id, WithReason::None).await {
-                        // The ledger still knows whom it was about.
-                        Err(ServiceError::Refused(Refusal::IdentitiesDestroyed)) => {
-                            settle_one(&service, item, Fate::Pending).await?;
+                        // The ledger still knows whom it was about, but not what could be found only through rows
+                        // that the request has erased.
+                        Err(
+                            ServiceError::Refused(Refusal::IdentitiesDestroyed) | ServiceError::Duplicate(_),
+                        ) => {
+                            let request = service.store.request(id).await?;
+                            if request.is_none_or(|request| !request.touched) {
+                                settle_one(&service, item, Fate::Pending).await?;
+                            }
                         }
                         // Somebody retried it already, or cancelled it: it is looked at again at the next end.
                         Ok(_) | Err(ServiceError::Refused(_)) => {}
-                        Err(ServiceError::Duplicate(Some(open))) => {
-                            settle_one(&service, item, Fate::Submitted(open, None)).await?;
-                        }
                         Err(ServiceError::Store(error)) => return Err(error.into()),
                         Err(error) => {
                             return Err(Interrupt::trouble(RunCode::Internal, error.to_string(), None, None));
@@ -268,8 +321,11 @@ async fn take_up_again(keeper: &mut Keeper) -> Result<(), Interrupt> {
 }
 
 /// Ends the run, or gives it back for as long as its requests need.
-async fn settle(keeper: &mut Keeper) -> Result<(), Interrupt> {
-    let progress = progress(keeper).await?;
+async fn settle(keeper: &mut Keeper, under_way: i64, behind: Behind) -> Result<(), Interrupt> {
+    let mut progress = progress(keeper).await?;
+    progress.under_way = progress.under_way.max(under_way);
+    progress.behind_others = behind.all;
+    progress.waiting_for_people += behind.for_people;
     let has_moved = Progress::read(&keeper.run.report) != Some(progress);
     if !progress.is_settled() {
         return keeper
@@ -284,21 +340,27 @@ async fn settle(keeper: &mut Keeper) -> Result<(), Interrupt> {
             })
             .await;
     }
+    let max_attempts = keeper.service.pacing.max_attempts;
+    // The report and the end in one: a settled report is that of a run that somebody may retry.
     keeper
         .record(move |run, actor, now| {
             run.report = progress.report();
-            let ends = progress.failed == 0;
-            ends.then(|| run.complete(progress.outcome(), actor, now)).into_iter().collect()
+            match incomplete(run, progress) {
+                None => vec![run.complete(progress.outcome(), actor, now)],
+                Some(error) => run.troubled(error, actor, now, now, max_attempts),
+            }
         })
-        .await?;
-    if progress.failed == 0 {
-        return Ok(());
-    }
+        .await
+}
+
+/// Why a run that is settled has failed.
+fn incomplete(run: &Run, progress: Progress) -> Option<RunError> {
     let detail = format!(
         "{} of {} erasures were not done again: /v1/replays/{} says which and why; mend that and retry the run",
-        progress.failed, progress.entries, keeper.run.id
+        progress.failed, progress.entries, run.id
     );
-    Err(Interrupt::trouble(RunCode::ReplayIncomplete, detail, None, None))
+    let code = RunCode::ReplayIncomplete;
+    (progress.failed > 0).then_some(RunError { code, detail, connection: None, step: None, cause: None })
 }
 
 fn pause(waits: i32) -> TimeDelta {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     conn::{on, read},
+    reads::OF_REPLAYS,
     rows::{from_text, utc, uuid},
     schema::requests,
 };
@@ -33,6 +34,7 @@ macro_rules! counted {
             let mut query = $query.into_boxed::<Db>();
             if let Some(created_by) = $created_by {
                 query = query.filter(requests::created_by.eq(created_by));
+                query = query.filter(requests::answering.not_like(OF_REPLAYS));
             }
             query.load(c).await
         })?
@@ -40,7 +42,7 @@ macro_rules! counted {
 }
 
 impl Store {
-    /// Counts requests, with `created_by` those of that principal.
+    /// Counts requests, with `created_by` those that this principal has asked for, without replays.
     ///
     /// # Errors
     /// As every statement.
@@ -50,8 +52,11 @@ impl Store {
         let mut held = self.reader().await?;
         // A grouped query cannot be restricted once it is boxed.
         let everybody = created_by.is_none().into_sql::<Bool>();
+        let own = requests::created_by
+            .eq(created_by.unwrap_or_default())
+            .and(requests::answering.not_like(OF_REPLAYS));
         let by_status = requests::table
-            .filter(requests::created_by.eq(created_by.unwrap_or_default()).or(everybody))
+            .filter(own.or(everybody))
             .group_by(requests::status)
             .select((requests::status, diesel::dsl::count_star()));
         let by_status: Vec<(String, i64)> = on!(&mut held.conn, |c| by_status.load(c).await)?;

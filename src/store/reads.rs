@@ -17,6 +17,9 @@ use super::{
 };
 use crate::domain::request::{Kind, Outcome, Request, Status};
 
+/// The answering of a replay's request. In a value of it the quotes would be escaped.
+pub(super) const OF_REPLAYS: &str = r#"%"replay":{%"#;
+
 /// Which requests a list holds; empty lists and `None` do not restrict.
 #[derive(Debug, Clone, Default)]
 pub struct RequestFilter {
@@ -25,6 +28,7 @@ pub struct RequestFilter {
     pub outcome: Vec<Outcome>,
     pub plan: Option<String>,
     pub external_id: Option<String>,
+    /// What this principal has asked for, without the replays that runs of theirs have made.
     pub created_by: Option<String>,
     /// Not answered and past its due time, or not.
     pub overdue: Option<bool>,
@@ -82,6 +86,7 @@ macro_rules! filtered {
         }
         if let Some(created_by) = &$filter.created_by {
             query = query.filter(requests::created_by.eq(created_by));
+            query = query.filter(requests::answering.not_like(OF_REPLAYS));
         }
         if let Some(before) = $filter.due_before {
             query = query.filter(requests::due_at.lt(before.naive_utc()));

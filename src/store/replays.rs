@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    dsl::count_star,
+    dsl::{count_star, exists, not},
     prelude::*,
     sql_types::{Bool, Nullable, Text},
 };
@@ -18,7 +18,8 @@ use super::{
 };
 use crate::domain::{
     replay::{Fate, Item, NotSubmitted, Progress},
-    request::{NEVER, Outcome, Status},
+    request::{Kind, NEVER, Outcome, Status},
+    run::Run,
 };
 
 /// Columns of `replays`, and status and outcome of its request.
@@ -70,9 +71,15 @@ impl Store {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn replay_pending(&self, run: Uuid, limit: i64) -> Result<Vec<Item>, StoreError> {
+    pub async fn replay_pending(
+        &self,
+        run: Uuid,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Item>, StoreError> {
         let query = replays::table
             .filter(replays::run_id.eq(run.to_string()))
+            .filter(replays::entry_id.gt(after.map(|id| id.to_string()).unwrap_or_default()))
             .filter(replays::request_id.is_null().and(replays::code.is_null()))
             .order(replays::entry_id)
             .limit(limit);
@@ -80,12 +87,17 @@ impl Store {
         rows.into_iter().map(|row| item((row, None, None))).collect()
     }
 
-    /// How far a run is, of so many entries.
+    /// How far a run over the erasures since then is. What it waits for beside its own requests is not told.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn replay_progress(&self, run: Uuid, entries: i64) -> Result<Progress, StoreError> {
-        let own = replays::run_id.eq(run.to_string());
+    pub async fn replay_progress(
+        &self,
+        run: &Run,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Progress, StoreError> {
+        let own = replays::run_id.eq(run.id.to_string());
+        let entries = replays::table.filter(own.clone()).count();
         let of_requests =
             || replays::table.inner_join(requests::table.on(replays::request_id.eq(requests::id.nullable())));
         let impossible = replays::table
@@ -99,17 +111,38 @@ impl Store {
             .select((requests::status, requests::outcome, count_star()));
         let is_left_to_people = requests::finished_at.is_null().and(requests::run_at.ge(NEVER.naive_utc()));
         let of_people = [Status::Pending, Status::OnHold].map(Status::as_str);
-        let for_people = of_requests()
-            .filter(own)
-            .filter(requests::status.eq_any(of_people).or(is_left_to_people))
+        let is_for_people = requests::status.eq_any(of_people).or(is_left_to_people);
+        let for_people = of_requests().filter(own.clone()).filter(is_for_people.clone()).count();
+        let made = replays::table
+            .filter(own.and(replays::request_id.is_not_null()))
+            .select(replays::request_id.assume_not_null());
+        // Of the time before the run, by people: those that it made are counted by their fates.
+        let earlier = requests::kind
+            .eq(Kind::Erasure.as_str())
+            .and(requests::created_at.lt(run.created_at.naive_utc()))
+            .and(requests::id.ne_all(made));
+        // One that is taken up again at the end of a keep has its entry.
+        let entered = erasure_ledger::table.filter(erasure_ledger::request_id.eq(requests::id));
+        let under_way = requests::table
+            .filter(earlier.clone().and(requests::touched).and(requests::finished_at.is_null()))
+            .filter(not(exists(entered)));
+        let under_way_for_people = under_way.clone().filter(is_for_people).count();
+        let under_way = under_way.count();
+        let partial = requests::table
+            .filter(earlier.and(requests::outcome.eq(Outcome::Partial.as_str())))
+            .filter(requests::finished_at.ge(from(since)))
             .count();
         let mut held = self.reader().await?;
+        let entries: i64 = on!(&mut held.conn, |c| entries.get_result(c).await)?;
         let impossible: Vec<(Option<String>, i64)> = on!(&mut held.conn, |c| impossible.load(c).await)?;
         let submitted: i64 = on!(&mut held.conn, |c| submitted.get_result(c).await)?;
         let by_state: Vec<(String, Option<String>, i64)> = on!(&mut held.conn, |c| by_state.load(c).await)?;
         let for_people: i64 = on!(&mut held.conn, |c| for_people.get_result(c).await)?;
+        let under_way: i64 = on!(&mut held.conn, |c| under_way.get_result(c).await)?;
+        let under_way_for_people: i64 = on!(&mut held.conn, |c| under_way_for_people.get_result(c).await)?;
+        let partial: i64 = on!(&mut held.conn, |c| partial.get_result(c).await)?;
         held.give_back();
-        let mut progress = Progress { entries, ..Progress::default() };
+        let mut progress = Progress { entries, under_way, partial, ..Progress::default() };
         for (code, count) in impossible {
             progress.add(Fate::NotSubmitted(why(&code.unwrap_or_default())?), count);
         }
@@ -119,24 +152,29 @@ impl Store {
         }
         let lost = submitted - progress.submitted;
         progress.add(Fate::Submitted(Uuid::nil(), None), lost);
-        progress.waiting_for_people = for_people.min(progress.waiting);
+        progress.waiting_for_people =
+            for_people.min(progress.waiting) + under_way_for_people.min(progress.under_way);
         Ok(progress)
     }
 }
 
 impl Tx {
-    /// Fixes what a run has to do: every entry of an erasure that was completed from a time on; how many they are.
+    /// Lists what a run has to do: every entry of an erasure that was completed from a time on, but for those that were
+    /// asked for after the run; how many are new.
     ///
     /// # Errors
     /// As every statement.
     pub async fn list_replay(
         &mut self,
-        run: Uuid,
+        run: &Run,
         since: Option<DateTime<Utc>>,
     ) -> Result<usize, StoreError> {
-        let run = run.to_string();
-        let entries = erasure_ledger::table.filter(erasure_ledger::completed_at.ge(from(since))).select((
-            run.into_sql::<Text>(),
+        let later = requests::table
+            .filter(requests::id.eq(erasure_ledger::request_id))
+            .filter(requests::created_at.ge(run.created_at.naive_utc()));
+        let of_then = erasure_ledger::completed_at.ge(from(since)).and(not(exists(later)));
+        let entries = erasure_ledger::table.filter(of_then).select((
+            run.id.to_string().into_sql::<Text>(),
             erasure_ledger::id,
             erasure_ledger::request_id,
             erasure_ledger::plan,
@@ -151,6 +189,7 @@ impl Tx {
             replays::request_id,
             replays::code,
         ));
+        let insert = insert.on_conflict_do_nothing();
         Ok(on!(self.conn().await?, |c| insert.execute(c).await)?)
     }
 

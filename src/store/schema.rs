@@ -393,4 +393,4 @@ diesel::allow_tables_to_appear_in_same_query!(idempotency_keys, requests);
 diesel::allow_tables_to_appear_in_same_query!(consents, consent_keys);
 diesel::allow_tables_to_appear_in_same_query!(backups, backup_reports);
 diesel::allow_tables_to_appear_in_same_query!(audit_events, consents, consent_refs, request_refs);
-diesel::allow_tables_to_appear_in_same_query!(replays, requests);
+diesel::allow_tables_to_appear_in_same_query!(erasure_ledger, replays, requests);

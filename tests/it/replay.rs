@@ -4,6 +4,7 @@ mod cli;
 mod edges;
 mod ledger;
 mod restore;
+mod under_way;
 
 use rightful::{
     domain::{

@@ -229,6 +229,7 @@ mod tests {
             export: None,
             changes: None,
             notes: BTreeMap::new(),
+            known: BTreeMap::new(),
             extension_reason: Some("many systems".to_owned()),
         };
         let text = draft(&request, Some(&confidential)).unwrap();

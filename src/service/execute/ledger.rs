@@ -7,7 +7,7 @@ use crate::{
         compiled::CompiledPlan,
         key::Tuple,
         ledger::{Entry, Kept},
-        request::{Kind, Request, RunCode},
+        request::{Confidential, Kind, Request, RunCode},
     },
     service::Service,
     store::Tx,
@@ -16,22 +16,23 @@ use crate::{
 /// The person of an erasure, as far as the ledger keeps them.
 pub struct Known {
     kept: Kept,
-    /// The step over the person's row.
+    /// The step over the person's row; a plan may have none.
     root_step: Option<usize>,
 }
 
 impl Known {
-    pub fn new(plan: &CompiledPlan, tuple: &Tuple) -> Self {
+    /// `found`: the resolution, or what it left, tells of a row.
+    pub fn new(plan: &CompiledPlan, tuple: &Tuple, found: bool) -> Self {
         let root_step = plan.erasure.iter().position(|step| step.is_root);
-        Self { kept: Kept::of(&plan.root, tuple, false), root_step }
+        Self { kept: Kept::of(&plan.root, tuple, found), root_step }
     }
 
     fn kept_of(&self, request: &Request) -> Kept {
         let root = self.root_step.and_then(|position| request.steps.get(position));
         let found = root.is_some_and(|step| step.rows_matched.is_some_and(|matched| matched > 0));
         // What a replay meets says nothing of the row that was there when the person was erased first.
-        let was_found = request.answering.replay.as_ref().is_some_and(|replay| replay.found);
-        Kept { found: found || was_found, ..self.kept.clone() }
+        let found = request.answering.replay.as_ref().map_or(found || self.kept.found, |replay| replay.found);
+        Kept { found, ..self.kept.clone() }
     }
 }
 
@@ -42,14 +43,24 @@ pub async fn recall(service: &Service, recorder: &mut Recorder) -> Result<(), In
     }
     let (plan, version) = (&recorder.request.plan, &recorder.request.plan_version);
     let plan = service.plans.pinned(service, plan, version).await?;
-    let (data_key, _) = keys::confidential(service, recorder.request.id).await?;
+    let (data_key, confidential) = keys::confidential(service, recorder.request.id).await?;
     let tuple = keys::root_tuple(service, recorder, &data_key).await?;
-    recorder.knows(&plan, &tuple);
+    recorder.knows(&plan, &tuple, was_found(&plan, &tuple, &confidential));
     Ok(())
 }
 
-/// Enters an erasure that is completed. A replay moves the entry of the erasure that it does again, so that no backup
-/// from between the two is forgotten earlier; one that had nothing to erase leaves it as it is.
+/// A row was there at resolution: the tuple holds more than was given. Where all was given, the step over the row tells.
+pub fn was_found(plan: &CompiledPlan, tuple: &Tuple, confidential: &Confidential) -> bool {
+    let root = &plan.root;
+    let is_given = |position: usize| {
+        let mut named = root.identities.iter().chain(&root.scope);
+        named.any(|known| known.column == position && confidential.subject.0.contains_key(&known.name))
+    };
+    tuple.iter().enumerate().any(|(position, key)| key.is_some() && !is_given(position))
+}
+
+/// Enters an erasure that is completed. A replay moves the entry of the erasure that it does again, so that no backup from
+/// between the two is forgotten earlier; one that had nothing to erase leaves it as it is.
 pub async fn enter(
     tx: &mut Tx,
     service: &Service,

@@ -158,7 +158,8 @@ async fn prepare<'a>(
     let fresh = known.is_none();
     let root = match known {
         Some(root) => {
-            recorder.knows(plan, &root);
+            let found = ledger::was_found(plan, &root, &confidential);
+            recorder.knows(plan, &root, found);
             root
         }
         None => match resolve::resolve(service, recorder, plan, &steps, &data_key, &confidential).await? {

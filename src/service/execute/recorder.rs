@@ -70,9 +70,9 @@ impl Recorder {
     }
 
     /// Keeps in mind who is erased, for the ledger.
-    pub fn knows(&mut self, plan: &CompiledPlan, person: &Tuple) {
+    pub fn knows(&mut self, plan: &CompiledPlan, person: &Tuple, found: bool) {
         if self.request.kind == Kind::Erasure {
-            self.known = Some(Known::new(plan, person));
+            self.known = Some(Known::new(plan, person, found));
         }
     }
 
@@ -184,9 +184,14 @@ impl Recorder {
             events.extend(deferred(&mut request, &self.actor, now));
         }
         events.extend(change(&mut request, &self.actor, now));
-        // What a person has agreed to since it was completed first is none of its business.
-        if request.kind == Kind::Erasure && request.status() == Status::Completed && !request.is_reopened() {
+        let is_completed = request.kind == Kind::Erasure && request.status() == Status::Completed;
+        // The end of a keep leaves the entry as it is: the person may have come back before a backup that is younger than
+        // their erasure. Nor is what they have agreed to since any of its business.
+        if is_completed && !request.is_reopened() {
             ledger::enter(&mut tx, &self.service, self.known.as_ref(), &request).await?;
+        }
+        // Consents lie in the store, which was not restored.
+        if is_completed && !request.is_reopened() && request.answering.replay.is_none() {
             let destroyed = tx.pseudonymise_consents(request.id).await?;
             if destroyed > 0 {
                 let details = json!({ "consents": destroyed });

@@ -1,7 +1,7 @@
 //! Finding the person, and the one transaction that must be there before anything is touched: the resolved
 //! person, every step's count, the sealed keys.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -15,7 +15,7 @@ use crate::{
     domain::{
         audit::EventName,
         compile::subject::{check_subject, subject_refs},
-        compiled::{CompiledPlan, Root, Step},
+        compiled::{CompiledPlan, Identity, Root, Step},
         key::{Key, Tuple},
         rectification::{Corrected, Identities, lasting_refs, refs_at_work},
         request::{Confidential, Kind, Outcome, Request, RunCode, StepState},
@@ -39,7 +39,7 @@ pub async fn resolve(
     let given = check_subject(plan, &confidential.subject).map_err(|_| {
         Interrupt::trouble(RunCode::SchemaChanged, "an identity no longer fits its column", None, None)
     })?;
-    let wanted = Wanted { service, plan, steps, given };
+    let wanted = Wanted { service, plan, steps, given, known: &confidential.known };
     let (tuple, found) = wanted.undisturbed(recorder).await?;
     if recorder.request.has_met_somebody_new(found) {
         return Err(wanted.ambiguous(
@@ -47,7 +47,7 @@ pub async fn resolve(
                 .to_owned(),
         ));
     }
-    recorder.knows(plan, &tuple);
+    recorder.knows(plan, &tuple, found);
     let root = Arc::new(tuple.clone());
     let run = Run {
         service,
@@ -81,6 +81,8 @@ struct Wanted<'a> {
     plan: &'a CompiledPlan,
     steps: &'a [Step],
     given: Vec<(usize, Key)>,
+    /// By column, of a person who was erased before.
+    known: &'a BTreeMap<String, Key>,
 }
 
 impl Wanted<'_> {
@@ -113,7 +115,54 @@ impl Wanted<'_> {
             .resolve(root, &self.given)
             .await
             .map_err(|error| Interrupt::at(&error, &root.connection, None))?;
-        Ok(found(root, resolution)?.map_or_else(|| (root.named(&self.given), false), |tuple| (tuple, true)))
+        if let Some(tuple) = found(root, resolution)? {
+            return Ok((tuple, true));
+        }
+        self.require_free().await?;
+        Ok((self.without_row(), false))
+    }
+
+    /// What the person's row held beside the identities must be nobody else's by now: rows are found by it.
+    async fn require_free(&self) -> Result<(), Interrupt> {
+        if self.known.is_empty() {
+            return Ok(());
+        }
+        let root = &self.plan.root;
+        let known = root.columns.iter().enumerate().filter_map(|(column, one)| {
+            let key = self.known.get(&one.name)?.clone();
+            let is_given = self.given.iter().any(|(position, _)| *position == column);
+            (!is_given).then(|| (Identity { name: one.name.clone(), column, ignore_case: false }, key))
+        });
+        let (identities, mut given): (Vec<_>, Vec<_>) = known
+            .map(|(identity, key)| {
+                let column = identity.column;
+                (identity, (column, key))
+            })
+            .unzip();
+        given.extend(self.given.iter().cloned());
+        let by_known = Root { identities, ..root.clone() };
+        let resolution = connector(self.service, &root.connection)?
+            .resolve(&by_known, &given)
+            .await
+            .map_err(|error| Interrupt::at(&error, &root.connection, None))?;
+        match resolution {
+            Resolution::NotFound => Ok(()),
+            _ => Err(self.ambiguous(
+                "the person's row is gone, and another one holds a value by which their rows are found: those rows cannot be \
+                 told apart; nothing was touched: look, and submit an erasure by hand"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// The root tuple where no row is there.
+    fn without_row(&self) -> Tuple {
+        let root = &self.plan.root;
+        let mut tuple = root.named(&self.given);
+        for (slot, column) in tuple.iter_mut().zip(&root.columns).filter(|(slot, _)| slot.is_none()) {
+            *slot = self.known.get(&column.name).cloned();
+        }
+        tuple
     }
 
     /// A rectification may have changed an identity after this request was submitted under it, or may have ended half-way,

@@ -56,7 +56,8 @@ pub struct PlanEntries {
 /// When the time lies in the future, or the store does not answer. Databases that do not are left out.
 pub async fn preview(service: &Service, since: Option<DateTime<Utc>>) -> Result<Preview, ServiceError> {
     super::require_past(service, since)?;
-    let counts = service.store.ledger_counts(since).await?;
+    let from = since.map(super::with_skew);
+    let counts = service.store.ledger_counts(from).await?;
     let mut preview = Preview {
         since,
         entries: counts.iter().map(|count| count.entries).sum(),
@@ -68,7 +69,7 @@ pub async fn preview(service: &Service, since: Option<DateTime<Utc>>) -> Result<
     };
     let until = Instant::now() + LIMIT;
     let keys = ledger::keys(service).await?;
-    for entry in service.store.ledger_entries(since, LOOKED_FOR).await? {
+    for entry in service.store.ledger_entries(from, LOOKED_FOR).await? {
         let Some(kept) = ledger::open(&keys, &entry) else {
             preview.unusable += 1;
             continue;
@@ -110,6 +111,9 @@ enum Seen {
 /// `None` where the database does not answer.
 async fn look(service: &Service, plan: &Registered, kept: &Kept) -> Option<Seen> {
     let root = &plan.compiled.root;
+    if !kept.is_of(root) {
+        return Some(Seen::Unusable);
+    }
     let Ok(given) = check_subject(&plan.compiled, &kept.identities) else { return Some(Seen::Unusable) };
     match service.connectors.get(&root.connection)?.resolve(root, &given).await.ok()? {
         Resolution::Found { .. } if kept.found => Some(Seen::Found),

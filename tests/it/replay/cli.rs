@@ -96,6 +96,9 @@ async fn the_command_waits_for_no_approver_and_takes_one_scope() {
     assert_eq!(waits.status.code(), Some(1), "{waits:?}");
     assert!(text(&waits.stderr).contains("waits for an approver"), "{waits:?}");
     assert_eq!(there(&target).0, "1 4 5");
-    let beside = rightful(&site, &["replay", "--all"]);
-    assert!(text(&beside.stderr).contains("is not over"), "{beside:?}");
+    let again = rightful(&site, &["replay", "--all"]);
+    assert!(text(&again.stdout).contains("going on with it"), "{again:?}");
+    assert!(text(&again.stderr).contains("waits for an approver"), "{again:?}");
+    let other = rightful(&site, &["replay", "--since", "2026-01-01T00:00:00Z"]);
+    assert!(text(&other.stderr).contains("over other erasures is not over"), "{other:?}");
 }

@@ -5,10 +5,15 @@ use std::{
     process::Command,
 };
 
+use chrono::TimeDelta;
 use rightful::domain::{clock::Clock, request::Status};
 use serde_json::json;
 
-use super::{audit_verifies, begin, erase, items, pacing, progress, to_the_end};
+use super::{
+    audit_verifies, begin, erase, items,
+    ledger::{entries, move_to},
+    pacing, progress, to_the_end,
+};
 use crate::{
     crash::{PLAN, expect, schema, untouched},
     support::{
@@ -91,6 +96,8 @@ async fn through_a_restore(store: &TestStore, target: &Target) {
     let harness = shop(store, target).await;
     // Before the backup, which does not bring this one back.
     erase(&harness, json!({ "user_id": 1 })).await;
+    let [first] = entries(&harness).await.try_into().unwrap();
+    move_to(&harness, &first, first.completed_at - TimeDelta::hours(1)).await;
     let since = Clock.now();
     // Its sessions would keep a database from being restored.
     drop(harness);

@@ -84,6 +84,7 @@ mod tests {
                 ("paper_file".to_owned(), "It was in room 12.".to_owned()),
             ]
             .into(),
+            known: BTreeMap::new(),
         };
         let text = draft(&request, Some(&confidential)).unwrap();
         for part in [
