@@ -9,7 +9,7 @@ use super::{
     Store, StoreError, Tx,
     conn::{Conn, on, read, shared},
     rows::uuid,
-    schema::keeps,
+    schema::{hold_refs, keeps, request_keys, request_refs},
 };
 use crate::domain::request::{Request, Status};
 
@@ -24,6 +24,27 @@ impl Store {
             .order((keeps::due_at, keeps::request_id))
             .limit(limit)
             .select(keeps::request_id);
+        let ids: Vec<String> = read!(self, |c| query.load(c).await);
+        ids.iter().map(|id| uuid(id)).collect()
+    }
+}
+
+impl Store {
+    /// Requests of a held person that still have their keys: one that keeps rows for a time, or has not ended, knows them
+    /// when no row does.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn keyed_requests_of(&self, hold: Uuid) -> Result<Vec<Uuid>, StoreError> {
+        let held =
+            hold_refs::table.filter(hold_refs::hold_id.eq(hold.to_string())).select(hold_refs::pseudonym);
+        let of_person =
+            request_refs::table.filter(request_refs::pseudonym.eq_any(held)).select(request_refs::request_id);
+        let query = request_keys::table
+            .filter(request_keys::request_id.eq_any(of_person))
+            .order(request_keys::request_id)
+            .select(request_keys::request_id)
+            .distinct();
         let ids: Vec<String> = read!(self, |c| query.load(c).await);
         ids.iter().map(|id| uuid(id)).collect()
     }

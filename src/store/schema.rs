@@ -388,6 +388,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(plans, plan_versions);
 diesel::allow_tables_to_appear_in_same_query!(requests, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(holds, hold_refs);
+diesel::allow_tables_to_appear_in_same_query!(hold_refs, request_keys, request_refs);
 diesel::allow_tables_to_appear_in_same_query!(keeps, packages, request_secrets, requests, swept_requests);
 diesel::allow_tables_to_appear_in_same_query!(idempotency_keys, requests);
 diesel::allow_tables_to_appear_in_same_query!(consents, consent_keys);

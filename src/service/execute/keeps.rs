@@ -29,7 +29,7 @@ pub async fn go_on(service: &Arc<Service>, recorder: &mut Recorder) -> Result<()
     service.plans.require_keeps_fit(service, &plan).await?;
     let data_key = keys::data_key(service, recorder.request.id).await?;
     let steps = plan.erasure.clone();
-    let root = keys::root_tuple(service, recorder, &data_key).await?;
+    let root = keys::root_tuple(service, recorder.request.id, &data_key).await?;
     recorder.take_locks(&refs_at_work(&plan, &service.vault, &steps, &root)).await?;
     recorder.plan = Some(plan.clone());
     let limits = session_limits(service);

@@ -115,7 +115,7 @@ pub async fn bind(
     let mut here = BTreeSet::new();
     match pass {
         Pass::Chunk { set, part } => {
-            let chunk = open_chunk(run.service, recorder, &run.data_key, part).await?;
+            let chunk = open_chunk(run.service, recorder.request.id, &run.data_key, part).await?;
             keys.chunk.insert(*set, Arc::new(chunk));
         }
         Pass::Whole if rows.reads_itself() => here.extend(rows.any_of.iter().flat_map(sets_of)),
@@ -148,7 +148,7 @@ pub async fn bind_all(run: &Run<'_>, recorder: &Recorder, rows: &Rows) -> Result
 async fn whole_set(run: &Run<'_>, recorder: &Recorder, set: usize) -> Result<Arc<Vec<Tuple>>, Interrupt> {
     let mut all = Vec::new();
     for part in run.service.store.key_parts(recorder.request.id, &set_prefix(set)).await? {
-        all.extend(open_chunk(run.service, recorder, &run.data_key, &part).await?);
+        all.extend(open_chunk(run.service, recorder.request.id, &run.data_key, &part).await?);
     }
     Ok(Arc::new(all))
 }
@@ -168,11 +168,11 @@ pub fn is_readable(run: &Run<'_>, recorder: &Recorder, set: usize) -> bool {
 
 pub async fn open_chunk(
     service: &Service,
-    recorder: &Recorder,
+    id: Uuid,
     data_key: &DataKey,
     part: &str,
 ) -> Result<Vec<Tuple>, Interrupt> {
-    let sealed = service.store.keys(recorder.request.id, part).await?.ok_or_else(|| {
+    let sealed = service.store.keys(id, part).await?.ok_or_else(|| {
         Interrupt::trouble(RunCode::Internal, "a part of the sealed key manifest is gone", None, None)
     })?;
     let plain = data_key.open(&sealed, part)?;
@@ -201,12 +201,8 @@ pub async fn data_key(service: &Service, id: Uuid) -> Result<DataKey, Interrupt>
 }
 
 /// The root tuple as resolution sealed it.
-pub async fn root_tuple(
-    service: &Service,
-    recorder: &Recorder,
-    data_key: &DataKey,
-) -> Result<Tuple, Interrupt> {
-    let chunk = open_chunk(service, recorder, data_key, ROOT_PART).await?;
+pub async fn root_tuple(service: &Service, id: Uuid, data_key: &DataKey) -> Result<Tuple, Interrupt> {
+    let chunk = open_chunk(service, id, data_key, ROOT_PART).await?;
     Ok(chunk.into_iter().next().unwrap_or_default())
 }
 
@@ -237,7 +233,10 @@ async fn collect_one(run: &Run<'_>, recorder: &mut Recorder, set: usize) -> Resu
     let parts = run.service.store.key_parts(recorder.request.id, &set_prefix(set)).await?;
     for part in &parts {
         known.extend(
-            open_chunk(run.service, recorder, &run.data_key, part).await?.iter().map(|t| hasher.hash_one(t)),
+            open_chunk(run.service, recorder.request.id, &run.data_key, part)
+                .await?
+                .iter()
+                .map(|t| hasher.hash_one(t)),
         );
     }
     let mut next = parts.len();

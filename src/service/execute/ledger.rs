@@ -44,7 +44,7 @@ pub async fn recall(service: &Service, recorder: &mut Recorder) -> Result<(), In
     let (plan, version) = (&recorder.request.plan, &recorder.request.plan_version);
     let plan = service.plans.pinned(service, plan, version).await?;
     let (data_key, confidential) = keys::confidential(service, recorder.request.id).await?;
-    let tuple = keys::root_tuple(service, recorder, &data_key).await?;
+    let tuple = keys::root_tuple(service, recorder.request.id, &data_key).await?;
     recorder.knows(&plan, &tuple, was_found(&plan, &tuple, &confidential));
     Ok(())
 }

@@ -41,7 +41,7 @@ use crate::{
     store::Claimed,
 };
 pub(super) use corrected::corrected_by;
-pub(super) use keys::uses_sets as uses_key_sets;
+pub(super) use keys::{data_key, root_tuple, uses_sets as uses_key_sets};
 pub use lease::LeaseClock;
 use recorder::Recorder;
 pub(super) use resolve::COUNT_LIMIT;

@@ -32,7 +32,7 @@ pub async fn same_person(
     steps: &[Step],
     data_key: &DataKey,
 ) -> Result<Option<Tuple>, Interrupt> {
-    let tuple = keys::root_tuple(service, recorder, data_key).await?;
+    let tuple = keys::root_tuple(service, recorder.request.id, data_key).await?;
     recorder.take_locks(&refs_at_work(plan, &service.vault, steps, &tuple)).await?;
     let complete = plan.root.key.iter().all(|position| tuple.get(*position).is_some_and(Option::is_some));
     if !complete {

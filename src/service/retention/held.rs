@@ -20,7 +20,7 @@ use crate::{
     },
     service::{
         Service,
-        execute::{connector, trouble::Interrupt},
+        execute::{connector, data_key, root_tuple, trouble::Interrupt},
         holds::HoldReading,
     },
 };
@@ -255,7 +255,31 @@ async fn persons_of(
         }
         add(tuple);
     }
+    for id in service.store.keyed_requests_of(hold).await? {
+        if let Some(tuple) = known_by(service, id, root).await? {
+            add(tuple);
+        }
+    }
     Ok(persons)
+}
+
+/// The person as a request knows them: one that erased them and keeps rows of theirs for a time is the only one left that
+/// does.
+async fn known_by(service: &Service, id: uuid::Uuid, root: &Root) -> Result<Option<Tuple>, Interrupt> {
+    let Some(request) = service.store.request(id).await? else { return Ok(None) };
+    let plan = service.plans.pinned(service, &request.plan, &request.plan_version).await?;
+    let is_same_table = plan.root.table == root.table
+        && service.connectors.are_one_place(&plan.root.connection, &root.connection);
+    if !request.resolved || !is_same_table {
+        return Ok(None);
+    }
+    let data_key = data_key(service, id).await?;
+    let known = root_tuple(service, id, &data_key).await?;
+    let value = |name: &str| {
+        let at = plan.root.columns.iter().position(|column| column.name == name)?;
+        known.get(at).cloned().flatten()
+    };
+    Ok(Some(root.columns.iter().map(|column| value(&column.name)).collect()))
 }
 
 /// The row of that key as it is now.

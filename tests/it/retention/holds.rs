@@ -78,6 +78,32 @@ async fn rows_of_a_held_person_stay_and_are_counted() {
     }
 }
 
+/// The person's row is gone, and the erasure that keeps the orders is the only one left that knows whose they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_erasure_kept_of_a_held_person_stays() {
+    let plan = PLAN
+        .replace("{ user_id: users.id }, erase: delete", "{ user_id: users.id }, erase: { keep: { ground: law, nulls: keep, until: placed + 90y } }")
+        .replace("{ order_id: orders.id }, erase: delete", "{ order_id: orders.id }, erase: { keep: { ground: law, nulls: keep, until: orders.placed + 90y } }");
+    for store in stores().await {
+        for target in targets() {
+            shop(&target);
+            let harness = harness(&store, &target, policies(DELETE));
+            harness.register(&plan).await.unwrap();
+            let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+            let erased = harness.run(id).await;
+            assert_eq!(erased.state.outcome(), Some(Outcome::DoneWithExceptions), "{:?}", target.dialect);
+            assert_eq!(ids(&target, "users"), "2", "{:?}", target.dialect);
+            let placed = hold(&harness, Scope::AllPlans, None).await;
+            carry_out(&harness, "old_orders").await;
+            assert_eq!(ids(&target, "orders"), "1 3 4 5", "{:?}", target.dialect);
+            assert_eq!(ids(&target, "items"), "10 30 40 50", "{:?}", target.dialect);
+            end(&harness.service, &reader("arno"), placed.hold.id).await.unwrap();
+            carry_out(&harness, "old_orders").await;
+            assert_eq!(ids(&target, "orders"), "4 5", "{:?}", target.dialect);
+        }
+    }
+}
+
 /// A held item needs its order.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_held_rows_point_at_stays() {

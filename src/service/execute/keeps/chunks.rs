@@ -53,7 +53,7 @@ pub async fn parts(run: &Run<'_>, recorder: &Recorder, position: usize) -> Resul
 }
 
 pub async fn chunk(run: &Run<'_>, recorder: &Recorder, part: &str) -> Result<Arc<Vec<Tuple>>, Interrupt> {
-    Ok(Arc::new(keys::open_chunk(run.service, recorder, &run.data_key, part).await?))
+    Ok(Arc::new(keys::open_chunk(run.service, recorder.request.id, &run.data_key, part).await?))
 }
 
 pub async fn collect_one(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> Result<(), Interrupt> {
