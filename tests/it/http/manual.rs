@@ -172,7 +172,7 @@ async fn a_plan_and_a_preview_show_manual_steps_last() {
         let plan = app.auditor().get("/v1/plans/customer").await.ok();
         let last = plan["steps"]["erasure"].as_array().unwrap().last().unwrap().clone();
         let mailer = json!({
-            "name": "mailer", "connection": null, "action": "manual", "basis": null, "do": "Write to them",
+            "name": "mailer", "connection": null, "action": "manual", "basis": null, "until": null, "do": "Write to them",
             "recipient": "Mailer Inc.",
         });
         assert_eq!(last, mailer);
