@@ -75,9 +75,9 @@ pub async fn enter(
         return Ok(());
     }
     let erasure = replay.map_or(request.id, |replay| replay.of);
-    let before = match replay.is_some() {
-        true => service.store.ledger_entry_of(erasure).await?,
-        false => None,
+    let before = match replay {
+        Some(_) => service.store.ledger_entry_of(erasure).await?,
+        None => None,
     };
     let id = before.as_ref().map_or_else(|| service.clock.new_id(), |entry| entry.id);
     let entry = Entry {

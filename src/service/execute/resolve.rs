@@ -43,7 +43,8 @@ pub async fn resolve(
     let (tuple, found) = wanted.undisturbed(recorder).await?;
     if recorder.request.has_met_somebody_new(found) {
         return Err(wanted.ambiguous(
-            "no row had these identities when the person was erased, and one has them now: a backup may have brought the              person back, or somebody else has the identity; nothing was touched: look, and submit an erasure by hand"
+            "no row had these identities when the person was erased, and one has them now: a backup may have brought the \
+             person back, or somebody else has the identity; nothing was touched: look, and submit an erasure by hand"
                 .to_owned(),
         ));
     }
