@@ -2,13 +2,16 @@
 //! tlog-checkpoint have them, so that any tool for transparency logs reads and verifies them.
 
 use aws_lc_rs::{
-    digest::{SHA256, digest},
     rand,
     signature::{Ed25519KeyPair, KeyPair},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{audit::hex, tree::Digest};
+
+mod verify;
+
+pub use verify::{BadNote, BadPublicKey, PublicKey, TreeHead, open};
 
 /// The signature type of Ed25519 in a key.
 const ED25519: u8 = 1;
@@ -45,31 +48,23 @@ impl NewKey {
         let mut seed = [0; 32];
         rand::fill(&mut seed)?;
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed)?;
-        let id = hex(&key_id(name, &pair));
+        let public = public_key(name, &pair)?;
+        let key = STANDARD.encode([&[ED25519], seed.as_slice()].concat());
         Ok(Self {
-            private: format!("{PRIVATE}{name}+{id}+{}", encoded(&seed)),
-            public: format!("{name}+{id}+{}", encoded(pair.public_key().as_ref())),
+            private: format!("{PRIVATE}{name}+{}+{key}", hex(&public.id())),
+            public: public.to_string(),
         })
     }
 }
 
-fn encoded(key: &[u8]) -> String {
-    STANDARD.encode([&[ED25519], key].concat())
-}
-
-/// The first four bytes of the SHA-256 over name, newline, signature type and public key.
-fn key_id(name: &str, pair: &Ed25519KeyPair) -> [u8; 4] {
-    let public = pair.public_key().as_ref();
-    let hash = digest(&SHA256, &[name.as_bytes(), b"\n", &[ED25519], public].concat());
-    let mut id = [0; 4];
-    id.copy_from_slice(&hash.as_ref()[..4]);
-    id
+fn public_key(name: &str, pair: &Ed25519KeyPair) -> Result<PublicKey, aws_lc_rs::error::Unspecified> {
+    let key = pair.public_key().as_ref().try_into().map_err(|_| aws_lc_rs::error::Unspecified)?;
+    Ok(PublicKey::new(name, key))
 }
 
 /// A key that signs. No `Debug`.
 pub struct SigningKey {
-    name: String,
-    id: [u8; 4],
+    public: PublicKey,
     pair: Ed25519KeyPair,
 }
 
@@ -84,23 +79,29 @@ impl SigningKey {
         let key = STANDARD.decode(key).map_err(|_| BadKey::Form)?;
         let Some((&ED25519, seed)) = key.split_first() else { return Err(BadKey::Form) };
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| BadKey::Form)?;
-        let own = key_id(name, &pair);
+        let public = public_key(name, &pair).map_err(|_| BadKey::Form)?;
         match is_origin(name) {
             false => Err(BadKey::Form),
-            true if hex(&own) != id => Err(BadKey::Id),
-            true => Ok(Self { name: name.to_owned(), id: own, pair }),
+            true if hex(&public.id()) != id => Err(BadKey::Id),
+            true => Ok(Self { public, pair }),
         }
     }
 
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.public.name()
+    }
+
+    /// What verifies its signatures.
+    #[must_use]
+    pub fn public(&self) -> &PublicKey {
+        &self.public
     }
 
     fn signature_line(&self, text: &str) -> String {
         let signature = self.pair.sign(text.as_bytes());
-        let signature = STANDARD.encode([&self.id, signature.as_ref()].concat());
-        format!("\u{2014} {} {signature}\n", self.name)
+        let signature = STANDARD.encode([&self.public.id(), signature.as_ref()].concat());
+        format!("\u{2014} {} {signature}\n", self.name())
     }
 }
 
@@ -164,7 +165,7 @@ mod tests {
         let key = NewKey::generate("shop.example/audit").unwrap();
         let read = SigningKey::parse(&format!("{}\n", key.private)).unwrap();
         assert_eq!(read.name(), "shop.example/audit");
-        assert!(key.public.starts_with(&format!("shop.example/audit+{}+", hex(&read.id))));
+        assert!(key.public.starts_with(&format!("shop.example/audit+{}+", hex(&read.public().id()))));
         assert_ne!(NewKey::generate("shop.example/audit").unwrap().private, key.private);
     }
 

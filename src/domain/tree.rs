@@ -89,6 +89,20 @@ pub fn inclusion(leaf: u64, size: u64) -> Option<Vec<Leaves>> {
     Some(proof)
 }
 
+/// The root that a leaf's inclusion proof leads to (RFC 9162 §2.1.3.2), to be compared with that of a checkpoint. `None` where
+/// a tree of that size has no such leaf, or its proof another length.
+#[must_use]
+pub fn root_by(leaf_hash: &Digest, leaf: u64, size: u64, proof: &[Digest]) -> Option<Digest> {
+    let beside = inclusion(leaf, size)?;
+    if beside.len() != proof.len() {
+        return None;
+    }
+    let join = |inside: Digest, (leaves, hash): (&Leaves, &Digest)| {
+        if leaves.end <= leaf { parent(hash, &inside) } else { parent(&inside, hash) }
+    };
+    Some(beside.iter().zip(proof).fold(*leaf_hash, join))
+}
+
 /// What the proof consists of that the tree of the size `old` is the beginning of that of the size `new` (RFC 6962
 /// §2.1.2). `None` where it is not smaller or equal.
 #[must_use]
@@ -213,6 +227,30 @@ mod tests {
                 .map(|subtree| stored[usize::try_from(subtree.last_leaf()).unwrap()][subtree.level as usize])
                 .collect();
             assert_eq!(hex(&joined(&own)), ROOTS[usize::try_from(size).unwrap()]);
+        }
+    }
+
+    #[test]
+    fn a_proof_leads_to_the_root_from_its_own_leaf_only() {
+        let mut edge = Edge::default();
+        let stored: Vec<Vec<Digest>> = ENTRIES.iter().map(|entry| edge.append(entry)).collect();
+        let hash = |leaves: &Leaves| {
+            let own = subtrees(leaves);
+            let of = |tree: &Subtree| stored[usize::try_from(tree.last_leaf()).unwrap()][tree.level as usize];
+            joined(&own.iter().map(of).collect::<Vec<_>>())
+        };
+        for size in 1..=8 {
+            for index in 0..size {
+                let proof: Vec<Digest> = inclusion(index, size).unwrap().iter().map(hash).collect();
+                for (other, entry) in (0..size).zip(ENTRIES) {
+                    let root = root_by(&leaf(entry), index, size, &proof).map(|root| hex(&root));
+                    let expected = ROOTS[usize::try_from(size).unwrap()];
+                    assert_eq!(root.unwrap() == expected, other == index, "{size} {index} {other}");
+                }
+                let longer = [proof.as_slice(), &[[0; 32]]].concat();
+                assert_eq!(root_by(&leaf(b""), index, size, &longer), None);
+            }
+            assert_eq!(root_by(&leaf(b""), size, size, &[]), None);
         }
     }
 
