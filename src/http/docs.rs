@@ -22,7 +22,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
 /// The description of the API.
 #[utoipa::path(
     get, path = "/openapi.yaml", tag = "Service", operation_id = "readDescription", security(()),
-    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/yaml", body = String))
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/yaml", body = Value))
 )]
 pub async fn yaml(_: web::Data<Api>) -> Answer {
     Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "application/yaml")).body(openapi_yaml()))

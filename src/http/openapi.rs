@@ -46,7 +46,7 @@ pub struct ProblemAnswer(ProblemBody);
         audit::list, audit::search, audit::export, audit::verify, audit::checkpoint,
         health::alive, health::ready, health::metrics, docs::yaml, docs::page,
     ),
-    components(schemas(audit::BrokenBody), responses(ProblemAnswer)),
+    components(schemas(ProblemBody, audit::BrokenBody), responses(ProblemAnswer)),
     security(("bearer" = [])),
     modifiers(&Common),
 )]

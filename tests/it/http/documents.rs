@@ -93,6 +93,16 @@ async fn the_description_is_not_stale_and_complete() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), rightful::http::routes::table().len(), "operation ids are unique");
+    let components = yaml.split_once("\ncomponents:\n").unwrap().1;
+    for line in yaml.lines() {
+        let Some((_, reference)) = line.split_once("$ref: '#/components/") else { continue };
+        let (kind, name) = reference.trim_end_matches('\'').split_once('/').unwrap();
+        let of_kind = components.split_once(&format!("  {kind}:\n")).unwrap().1;
+        assert!(
+            of_kind.contains(&format!("\n    {name}:\n")) || of_kind.starts_with(&format!("    {name}:\n")),
+            "{line}"
+        );
+    }
     let app = app().await;
     let served = app.nobody().get("/openapi.yaml").await;
     assert_eq!(served.text, yaml);
