@@ -8,6 +8,7 @@ mod documents;
 mod evidence;
 mod exports;
 mod holds;
+mod hostile_tokens;
 mod lists;
 mod manual;
 mod protocol;
