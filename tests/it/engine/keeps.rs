@@ -1,6 +1,7 @@
 //! Rows that must stay for a time, and go when it is over.
 
 mod changes;
+mod people;
 
 use std::sync::Arc;
 
