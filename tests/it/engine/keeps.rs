@@ -1,6 +1,7 @@
 //! Rows that must stay for a time, and go when it is over.
 
 mod changes;
+mod people;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use rightful::{
     },
 };
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{holds::reader, pacing};
 use crate::support::{
@@ -78,6 +80,15 @@ async fn harness(store: &TestStore, target: &Target) -> Arc<Harness> {
     let harness = Harness::new(store.store.clone(), &[("shop", &target.url)], pacing());
     harness.register(PLAN).await.unwrap();
     Arc::new(harness)
+}
+
+/// A shop of its own on that target, in which the first of the people has been erased.
+async fn erased(target: &Target) -> (Arc<Harness>, Uuid, TestStore) {
+    let store = sqlite_store().await;
+    let harness = harness(&store, target).await;
+    let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+    harness.run(id).await;
+    (harness, id, store)
 }
 
 fn ids(target: &Target, table: &str) -> String {

@@ -169,3 +169,42 @@ async fn the_lease_of_an_attempt_that_panics_runs_out() {
     let request = harness.run(id).await;
     assert_eq!(step(&request, "shop.visits").rows_affected, 2);
 }
+
+/// The attempt before it said what it would do, met a lock, and took that back: nothing was touched. The next one goes on
+/// with the same steps, and its commit is known to be there although nobody booked it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_after_an_attempt_that_touched_nothing_is_not_cancelled_as_nothing() {
+    for target in targets() {
+        target.execute(SCHEMA);
+        let store = sqlite_store().await;
+        // All that there is of the person goes in one transaction.
+        let pacing = Pacing { max_rows: 100, lease: Duration::from_secs(6), ..pacing() };
+        let (harness, faults) = Harness::faulty(store.store.clone(), &[("shop", &target.url)], pacing);
+        harness.register(PLAN).await.unwrap();
+        for (person, email, fault) in
+            [(1, "jane@example.com", LostReply), (2, "joe@example.com", Fault::Panic)]
+        {
+            let shown = format!("{:?}, {fault:?}", target.dialect);
+            let mut holder = target.session();
+            holder.execute(if target.dialect == Dialect::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" });
+            holder.execute(&format!("UPDATE visits SET user_id = {person} WHERE user_id = {person}"));
+            let id = harness.submit("customer", json!({ "email": email })).await;
+            let request = harness.run(id).await;
+            assert_eq!(code(&request), Some(RunCode::LockTimeout), "{shown}: {:?}", request.state);
+            assert!(!request.touched && step(&request, "shop.visits").started_at.is_some(), "{shown}");
+            holder.execute("ROLLBACK");
+
+            faults.next(&[fault]);
+            harness.make_due(id).await;
+            let panicked = AssertUnwindSafe(harness.run(id)).catch_unwind().await.is_err();
+            assert_eq!(panicked, fault == Fault::Panic, "{shown}");
+            assert_eq!(count(&target, "users"), 2 - person, "{shown}: it was committed");
+            harness.cancel(id).await;
+            eventually("it has ended", || async { harness.run(id).await.status().is_end() }).await;
+            let request = harness.run(id).await;
+            assert_eq!(request.state.outcome(), Some(Outcome::Done), "{shown}: {:?}", request.state);
+            let affected: i64 = request.steps.iter().map(|step| step.rows_affected).sum();
+            assert_eq!(Some(affected), request.steps.iter().map(|step| step.rows_matched).sum(), "{shown}");
+        }
+    }
+}

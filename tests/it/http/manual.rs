@@ -1,18 +1,24 @@
 //! Manual steps over HTTP: what is shown of them to whom, and how they are completed.
 
+use rightful::service::keeps::reopen;
 use serde_json::{Value, json};
 
 use super::apps;
-use crate::support::app::{CUSTOMER, TestApp, eventually};
+use crate::support::{
+    app::{CUSTOMER, TestApp, eventually},
+    targets::{Dialect, Session},
+};
 
 const NOTE: &str = "Jane's file was in room 12";
+const MANUAL: &str = "manual:
+  - { name: paper_file, do: Shred it, basis: house rule 7 }
+  - { name: mailer, do: Write to them, recipient: Mailer Inc. }
+";
 
 async fn apps_with_manual_steps() -> Vec<TestApp> {
     let mut apps = apps().await;
     for app in &mut apps {
-        let manual = "manual:\n  - { name: paper_file, do: Shred it, basis: house rule 7 }\n  - { name: mailer, do: \
-                      Write to them, recipient: Mailer Inc. }\n";
-        app.change_plan(&format!("{CUSTOMER}{manual}")).await;
+        app.change_plan(&format!("{CUSTOMER}{MANUAL}")).await;
         app.work();
     }
     apps
@@ -182,6 +188,53 @@ async fn a_plan_and_a_preview_show_manual_steps_last() {
         let steps = preview["steps"].as_array().unwrap();
         assert_eq!((&steps[3]["do"], &steps[3]["matched"]), (&json!("Shred it"), &Value::Null));
         assert_eq!((&steps[0]["do"], &steps[0]["recipient"]), (&Value::Null, &Value::Null));
+        app.stop().await;
+    }
+}
+
+/// Whose the kept rows are is known through the person's row, which is gone, and through keys that an end destroys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_does_not_strand_rows_that_are_kept() {
+    let invoices = "    invoices:
+      match: { user_id: users.id }
+      erase: { keep: { ground: 17(3)(b), law: § 147 AO, until: at + 10y } }
+";
+    for mut app in apps().await {
+        let mut shop = Session::open(
+            Dialect::Sqlite,
+            &format!("sqlite:{}", app.folder.path().join("shop.db").display()),
+        );
+        shop.execute(
+            "CREATE TABLE invoices (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, at TEXT NOT NULL);
+             INSERT INTO invoices VALUES (1, 4, '2199-01-01')",
+        );
+        app.change_plan(&format!("{CUSTOMER}{invoices}{MANUAL}")).await;
+        app.work();
+        let admin = app.admin();
+        let cancel = |request: &Value| format!("{}/cancel", request["links"]["self"].as_str().unwrap());
+
+        let request = waiting(&app, 4).await;
+        assert_eq!(step(&request, "shop.invoices")["rows_withheld"], 1, "{request}");
+        admin.post(&cancel(&request), &json!({})).await.problem(409, "invalid_state");
+        let same = admin.get(request["links"]["self"].as_str().unwrap()).await.ok();
+        assert_eq!((&same["status"], &same["steps"]), (&json!("in_progress"), &request["steps"]));
+        for step in ["paper_file", "mailer"] {
+            admin.post(&path(&request, step), &json!({ "result": "done" })).await.ok();
+        }
+        let id = request["id"].as_str().unwrap();
+        let ended = admin.until_end(id).await;
+        assert_eq!(ended["outcome"], "done_with_exceptions", "{ended}");
+        shop.execute("UPDATE invoices SET at = '2001-01-01'");
+        assert_eq!(reopen(&app.service, "2300-01-01T00:00:00Z".parse().unwrap()).await, Ok(1));
+        let ended = admin.until_end(id).await;
+        let invoices = step(&ended, "shop.invoices");
+        assert_eq!((&invoices["action"], &invoices["rows_affected"]), (&json!("delete"), &json!(1)));
+        assert!(shop.rows("SELECT id FROM invoices").is_empty());
+
+        // Of somebody of whom nothing is kept nothing is left behind.
+        let request = waiting(&app, 5).await;
+        let cancelled = admin.post(&cancel(&request), &json!({})).await.ok();
+        assert_eq!((&cancelled["status"], &cancelled["outcome"]), (&json!("cancelled"), &json!("partial")));
         app.stop().await;
     }
 }

@@ -1,29 +1,32 @@
 //! What has changed by the time that a keep is over: the person, whose row it is, and the schema.
 
 use rightful::{
-    domain::request::{Outcome, Status},
+    domain::request::{Outcome, Request, Status},
     service::keeps::reopen,
 };
 use serde_json::json;
+use uuid::Uuid;
 
-use super::{deleted, far, harness, ids, kept, state};
-use crate::support::{stores::sqlite_store, targets::targets};
+use super::{deleted, erased, far, harness, ids, kept, state};
+use crate::support::{harness::Harness, stores::sqlite_store, targets::targets};
+
+/// Years go by: the request is taken up again, and carried out as far as it goes.
+async fn end_keep(harness: &Harness, id: Uuid) -> Request {
+    assert_eq!(reopen(&harness.service, far()).await, Ok(1));
+    harness.run(id).await
+}
 
 /// Whoever comes back has new data, which nobody asked to have erased, however old it says that it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_after_the_erasure_is_none_of_its_business() {
     for target in targets() {
-        let store = sqlite_store().await;
-        let harness = harness(&store, &target).await;
-        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
-        harness.run(id).await;
+        let (harness, id, _store) = erased(&target).await;
         target.execute(
             "INSERT INTO orders VALUES (31, 1, '2001-01-01 00:00:00'); INSERT INTO visits VALUES (3, 1);
              INSERT INTO items VALUES (310, 31);
              UPDATE orders SET placed_at = '2002-02-02 00:00:00' WHERE id IN (11, 12)",
         );
-        assert_eq!(reopen(&harness.service, far()).await.unwrap(), 1, "{:?}", target.dialect);
-        let request = harness.run(id).await;
+        let request = end_keep(&harness, id).await;
         assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}: {:?}", target.dialect, request.state);
         assert_eq!((ids(&target, "orders"), ids(&target, "visits")), ("20 31".into(), "2 3".into()));
         assert_eq!((ids(&target, "items"), state(&request, "shop.orders")), ("200 310".into(), deleted(3)));
@@ -34,22 +37,17 @@ async fn what_came_after_the_erasure_is_none_of_its_business() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_row_that_has_moved_is_told() {
     for target in targets() {
-        let store = sqlite_store().await;
-        let harness = harness(&store, &target).await;
-        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
-        harness.run(id).await;
+        let (harness, id, _store) = erased(&target).await;
         target.execute(
             "UPDATE orders SET placed_at = '2002-02-02 00:00:00' WHERE id = 11;
              UPDATE orders SET placed_at = '2250-02-02 00:00:00' WHERE id = 12",
         );
-        reopen(&harness.service, far()).await.unwrap();
-        let request = harness.run(id).await;
+        let request = end_keep(&harness, id).await;
         assert_eq!(state(&request, "shop.orders"), kept(2, 1), "{:?}: {:?}", target.dialect, request.state);
         assert_eq!(request.keep_until().map(|until| until.format("%Y").to_string()).as_deref(), Some("2260"));
         // It is over, and somebody else's by now.
         target.execute("UPDATE orders SET placed_at = '2002-02-02 00:00:00', user_id = 2 WHERE id = 12");
-        reopen(&harness.service, far()).await.unwrap();
-        let request = harness.run(id).await;
+        let request = end_keep(&harness, id).await;
         assert_eq!(request.status(), Status::Failed, "{:?}: {:?}", target.dialect, request.state);
         assert!(
             request.state.error().unwrap().detail.contains("1 rows that were kept"),
@@ -77,8 +75,7 @@ async fn a_row_of_the_end_of_time_stays_and_is_counted() {
         assert_eq!(state(&request, "shop.orders"), kept(1, 2), "{:?}: {:?}", target.dialect, request.state);
         assert_eq!(request.keep_until().map(|until| until.format("%Y").to_string()).as_deref(), Some("2209"));
         target.execute("UPDATE orders SET placed_at = '2002-02-02 00:00:00' WHERE id = 11");
-        reopen(&harness.service, far()).await.unwrap();
-        let request = harness.run(id).await;
+        let request = end_keep(&harness, id).await;
         assert_eq!(state(&request, "shop.orders"), kept(2, 1), "{:?}: {:?}", target.dialect, request.state);
         assert_eq!((request.keep_until(), ids(&target, "orders")), (None, "12 20".into()));
     }
@@ -88,17 +85,13 @@ async fn a_row_of_the_end_of_time_stays_and_is_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_somebody_else_by_now_stay() {
     for target in targets() {
-        let store = sqlite_store().await;
-        let harness = harness(&store, &target).await;
-        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
-        harness.run(id).await;
+        let (harness, id, _store) = erased(&target).await;
         target.execute(
             "UPDATE users SET email = 'joan@example.com' WHERE id = 1;
              UPDATE orders SET placed_at = '2002-02-02 00:00:00';
              INSERT INTO orders VALUES (40, 1, '2001-01-01 00:00:00')",
         );
-        reopen(&harness.service, far()).await.unwrap();
-        let request = harness.run(id).await;
+        let request = end_keep(&harness, id).await;
         assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}: {:?}", target.dialect, request.state);
         assert_eq!((ids(&target, "orders"), ids(&target, "users")), ("20 40".into(), "1 2".into()));
     }
@@ -108,15 +101,11 @@ async fn rows_of_somebody_else_by_now_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rest_of_the_schema_may_have_changed() {
     for target in targets() {
-        let store = sqlite_store().await;
-        let harness = harness(&store, &target).await;
-        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
-        harness.run(id).await;
+        let (harness, id, _store) = erased(&target).await;
         target.execute("ALTER TABLE visits ADD COLUMN page VARCHAR(100)");
         target.execute("CREATE TABLE clicks (id INTEGER PRIMARY KEY, visit_id INTEGER)");
         target.execute("UPDATE orders SET placed_at = '2002-02-02 00:00:00'");
-        reopen(&harness.service, far()).await.unwrap();
-        let request = harness.run(id).await;
+        let request = end_keep(&harness, id).await;
         assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}: {:?}", target.dialect, request.state);
         assert_eq!(ids(&target, "orders"), "20", "{:?}", target.dialect);
     }
@@ -126,14 +115,10 @@ async fn the_rest_of_the_schema_may_have_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kept_table_that_has_changed_waits_for_people() {
     for target in targets() {
-        let store = sqlite_store().await;
-        let harness = harness(&store, &target).await;
-        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
-        harness.run(id).await;
+        let (harness, id, _store) = erased(&target).await;
         target.execute("UPDATE orders SET placed_at = '2002-02-02 00:00:00'");
         target.execute("ALTER TABLE items RENAME TO order_lines");
-        reopen(&harness.service, far()).await.unwrap();
-        let request = harness.run(id).await;
+        let request = end_keep(&harness, id).await;
         assert_eq!(request.status(), Status::Paused, "{:?}: {:?}", target.dialect, request.state);
         assert_eq!(ids(&target, "orders"), "11 12 20", "{:?}", target.dialect);
         target.execute("ALTER TABLE order_lines RENAME TO items");
