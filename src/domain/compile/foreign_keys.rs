@@ -54,33 +54,57 @@ pub(super) fn check_keeps(model: &Model<'_>, faults: &mut Reader) {
     }
 }
 
-/// A key onto a partition or an heir goes around what is known of its parent: rows would go, or stand in the way, unseen.
+/// A key onto a partition or an heir goes around what is known of its parent: rows would go, change or stand in the way
+/// unseen.
 pub(super) fn check_partitions(model: &Model<'_>, faults: &mut Reader) {
-    let removes = |id: &EntryId| model.entries[*id].deletes() || model.entries[*id].is_kept_for_a_time();
     for table in model.tables.iter().filter(|table| table.table.kind == TableKind::Partitioned) {
-        let Some(&id) = table.entries.iter().find(|id| removes(id)) else { continue };
         let Some(catalog) = model.catalogs.get(table.connection) else { continue };
+        // The catalog does not tell whose partition or heir it is.
+        let is_partition = |key: &&ForeignKey| {
+            let parent = catalog.table(Some(&key.parent_schema), &key.parent_table);
+            parent.is_some_and(|parent| parent.kind == TableKind::Partition)
+        };
         for child in &catalog.tables {
-            // The catalog does not tell whose partition or heir it is.
-            let is_partition = |key: &&ForeignKey| {
-                let parent = catalog.table(Some(&key.parent_schema), &key.parent_table);
-                parent.is_some_and(|parent| parent.kind == TableKind::Partition)
-            };
-            if let Some(key) = child.foreign_keys.iter().find(is_partition) {
-                let problem = format!(
-                    "`{}.{}` references `{}`, a partition or an heir, perhaps of `{}`, whose rows are deleted: its rows would go \
-                     or stand in the way unseen",
-                    child.name,
-                    key.columns.join(", "),
-                    key.parent_table,
-                    table.shown
-                );
-                let remedy =
-                    format!("point it at the parent, or mask `{}` instead of deleting it", table.table.name);
-                faults.error(model.entries[id].entry.erase.line, problem, remedy);
+            let affected = child.foreign_keys.iter().filter(is_partition).find_map(|key| {
+                let mut entries = table.entries.iter().map(|id| &model.entries[*id]);
+                entries.find(|entry| removes(entry) || overwrites(entry, key)).map(|entry| (key, entry))
+            });
+            if let Some((key, entry)) = affected {
+                report_around(child, key, &table.shown, entry, faults);
             }
         }
     }
+}
+
+fn report_around(child: &Table, key: &ForeignKey, shown: &str, entry: &Resolved<'_>, faults: &mut Reader) {
+    let overwritten = key.parent_columns.join(", ");
+    let (what, come_to, instead) = match removes(entry) {
+        true => ("whose rows are deleted".to_owned(), "go", format!("mask `{shown}` instead of deleting it")),
+        false => (
+            format!("whose {overwritten} is overwritten"),
+            "change",
+            format!("preserve {overwritten} of `{shown}`"),
+        ),
+    };
+    let problem = format!(
+        "`{}.{}` references `{}`, a partition or an heir, perhaps of `{shown}`, {what}: its rows would {come_to} or stand \
+         in the way unseen",
+        child.name,
+        key.columns.join(", "),
+        key.parent_table,
+    );
+    faults.error(entry.entry.erase.line, problem, format!("point the key at `{shown}`, or {instead}"));
+}
+
+/// At once, or when its keep is over.
+fn removes(entry: &Resolved<'_>) -> bool {
+    entry.deletes() || entry.is_kept_for_a_time()
+}
+
+/// The step of that entry writes a column that the key references.
+fn overwrites(entry: &Resolved<'_>, key: &ForeignKey) -> bool {
+    let overwritten = entry.overwritten();
+    key.parent_columns.iter().any(|column| overwritten.contains(&column.as_str()))
 }
 
 /// Every foreign key onto rows that `removes` says go, and onto columns that are overwritten.
@@ -88,19 +112,16 @@ fn onto<'a>(model: &Model<'a>, removes: impl Fn(&Resolved<'a>) -> bool) -> Vec<H
     let mut all: Vec<Held<'a>> = Vec::new();
     for (parent, entry) in model.entries.iter().enumerate() {
         let place = model.table_of(parent);
-        let overwritten = entry.overwritten();
         let removes = removes(entry);
         let Some(catalog) = model.catalogs.get(place.connection) else { continue };
         // A partition repeats the keys of its parent.
         for child in catalog.tables.iter().filter(|table| table.kind != TableKind::Partition) {
             for key in &child.foreign_keys {
                 let here = key.parent_schema == place.table.schema && key.parent_table == place.table.name;
-                let overwrites =
-                    key.parent_columns.iter().any(|column| overwritten.contains(&column.as_str()));
                 let repeated = all.iter().any(|known| {
                     known.parent == parent && std::ptr::eq(known.child, child) && same_key(known.key, key)
                 });
-                if here && (removes || overwrites) && !repeated {
+                if here && (removes || overwrites(entry, key)) && !repeated {
                     let child_table = model.find(place.connection, &child.schema, &child.name);
                     all.push(Held { parent, child, child_table, key });
                 }

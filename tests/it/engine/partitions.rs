@@ -89,6 +89,29 @@ async fn a_key_onto_a_partition_or_an_heir_refuses_a_plan_that_removes_rows() {
     }
 }
 
+/// It would change along with what it references.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_onto_a_partition_or_an_heir_refuses_a_plan_that_overwrites_its_columns() {
+    for (target, schema) in shops() {
+        let (harness, _store) = harness(&target, &schema, PLAN).await;
+        target.execute(
+            "ALTER TABLE visits ADD COLUMN ip VARCHAR(100); ALTER TABLE visits ADD COLUMN agent VARCHAR(100);
+             ALTER TABLE old_visits ADD UNIQUE (ip, at);
+             CREATE TABLE traces (id INTEGER PRIMARY KEY, ip VARCHAR(100), visit_at TIMESTAMP,
+                 FOREIGN KEY (ip, visit_at) REFERENCES old_visits (ip, at) ON UPDATE CASCADE)",
+        );
+        let masked = |column: &str| {
+            let mask = |column| format!("erase: {{ mask: {{ {column}: {{ hmac: {{}} }} }} }}");
+            PLAN.replace("users: { erase: delete }", &format!("users: {{ {} }}", mask("email")))
+                .replace("erase: delete", &mask(column))
+        };
+        let refused = harness.register(&masked("ip")).await.expect_err("the traces would change");
+        assert!(refused.contains("references `old_visits`, a partition or an heir"), "{refused}");
+        assert!(refused.contains("whose ip, at is overwritten: its rows would change"), "{refused}");
+        harness.register(&masked("agent")).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_onto_the_parent_is_released_like_any_other() {
     let Some(target) = target(Dialect::Postgres) else { return };
