@@ -13,12 +13,14 @@ use uuid::Uuid;
 
 use super::{Failure, Outcome, load, print, run_async};
 use crate::{
+    config,
     domain::clock::Clock,
     service::{
         audit::{self, Verification},
         audit_export::{self, Format},
+        audit_readings::{self, Reading},
     },
-    store::{EventFilter, Store},
+    store::{EventFilter, Store, StoreError},
 };
 
 /// Verifies or exports the audit log.
@@ -63,26 +65,65 @@ enum FileFormat {
 
 impl Audit {
     pub fn run(&self, path: &Path) -> Outcome {
-        // A copy is verified without the configuration that it comes from.
-        let url = match &self.store {
-            Some(url) => url.clone(),
-            None => load(path)?.store.expose().to_owned(),
-        };
         run_async(async {
-            let store = Store::open_read_only(&url, Clock).await.map_err(Failure::new)?;
+            let (store, record) = self.open(path).await?;
             match &self.action {
-                Action::Verify { json } => verify(&store, *json).await,
+                Action::Verify { json } => verify(&store, &record, *json).await,
                 Action::Export { format, out, request } => {
                     let filter = EventFilter { request_id: *request, ..EventFilter::default() };
-                    export(&store, *format, out.as_deref(), filter).await
+                    export(&store, &record, *format, out.as_deref(), filter).await
                 }
             }
         })
     }
+
+    async fn open(&self, path: &Path) -> Result<(Store, Record), Failure> {
+        // A copy is verified without the configuration that it comes from.
+        if let Some(url) = &self.store {
+            let copy = Store::open_read_only(url, Clock).await.map_err(Failure::new)?;
+            return Ok((copy, Record::Nowhere));
+        }
+        let url = load(path)?.store;
+        match Store::open_existing(url.expose(), Clock).await {
+            Ok(store) => Ok((store.clone(), Record::In(store))),
+            Err(why) => {
+                let store = Store::open_read_only(url.expose(), Clock).await.map_err(Failure::new)?;
+                Ok((store, Record::Impossible(why)))
+            }
+        }
+    }
 }
 
-async fn verify(store: &Store, as_json: bool) -> Outcome {
-    match audit::verify(store).await.map_err(Failure::new)? {
+/// Where it is told that somebody has read the log.
+enum Record {
+    /// In the configured store, which is read.
+    In(Store),
+    /// That may only be read.
+    Impossible(StoreError),
+    /// A copy stays as it is.
+    Nowhere,
+}
+
+impl Record {
+    /// A log that cannot be written is read all the same: whoever has its file or such a role could do so without this
+    /// program. That it is not on record is said.
+    async fn put(&self, reading: Reading<'_>) {
+        let reader = format!("cli:{}", config::host_name());
+        let put = match self {
+            Self::In(store) => audit_readings::record(store, &reader, reading).await,
+            Self::Impossible(why) => Err(why.clone()),
+            Self::Nowhere => Ok(()),
+        };
+        if let Err(error) = put {
+            eprintln!("rightful: that the log was read could not be recorded in it: {error}");
+        }
+    }
+}
+
+async fn verify(store: &Store, record: &Record, as_json: bool) -> Outcome {
+    let verification = audit::verify(store).await.map_err(Failure::new)?;
+    record.put(Reading::Verified(&verification)).await;
+    match verification {
         Verification::Intact(found) if as_json => print(&format!(
             "{}\n",
             json!({ "ok": true, "events": found.events, "head": found.head, "broken": null })
@@ -108,7 +149,13 @@ async fn verify(store: &Store, as_json: bool) -> Outcome {
     }
 }
 
-async fn export(store: &Store, format: FileFormat, out: Option<&Path>, filter: EventFilter) -> Outcome {
+async fn export(
+    store: &Store,
+    record: &Record,
+    format: FileFormat,
+    out: Option<&Path>,
+    filter: EventFilter,
+) -> Outcome {
     let format = match format {
         FileFormat::Ndjson => Format::Ndjson,
         FileFormat::Csv => Format::Csv,
@@ -123,6 +170,7 @@ async fn export(store: &Store, format: FileFormat, out: Option<&Path>, filter: E
     };
     let cannot_write = |error: std::io::Error| Failure::new(format!("cannot write: {}", error.kind()));
     writer.write_all(&audit_export::head(format).map_err(Failure::new)?).map_err(cannot_write)?;
+    record.put(Reading::Exported(format, &filter)).await;
     let mut chunks = audit::export(store, filter);
     while let Some(chunk) = chunks.next().await {
         let events = chunk.map_err(Failure::new)?;

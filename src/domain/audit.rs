@@ -69,10 +69,15 @@ pub enum EventName {
     FixturesLoaded,
     RetentionSwept,
     LedgerExpired,
+    AuditRead,
+    AuditSearched,
+    AuditExported,
+    AuditVerified,
+    AuditSummarised,
 }
 
 impl EventName {
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 55] = [
         Self::RequestCreated,
         Self::RequestIdentityChecked,
         Self::RequestApproved,
@@ -123,6 +128,11 @@ impl EventName {
         Self::FixturesLoaded,
         Self::RetentionSwept,
         Self::LedgerExpired,
+        Self::AuditRead,
+        Self::AuditSearched,
+        Self::AuditExported,
+        Self::AuditVerified,
+        Self::AuditSummarised,
     ];
 
     #[must_use]
@@ -178,6 +188,11 @@ impl EventName {
             Self::FixturesLoaded => "fixtures.loaded",
             Self::RetentionSwept => "retention.swept",
             Self::LedgerExpired => "ledger.expired",
+            Self::AuditRead => "audit.read",
+            Self::AuditSearched => "audit.searched",
+            Self::AuditExported => "audit.exported",
+            Self::AuditVerified => "audit.verified",
+            Self::AuditSummarised => "audit.summarised",
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod retention;
 pub mod run;
 pub mod schedule;
 pub mod schema;
+pub mod summary;
 pub mod sweep;
 pub mod tree;
 pub mod vault;

@@ -1,4 +1,6 @@
-//! The audit log for auditors: query, search by person, export, verification.
+//! The audit log for auditors: query, search by person, export, verification. Each of them is told of in the log itself.
+
+pub mod summary;
 
 use actix_web::{
     HttpResponse,
@@ -19,10 +21,11 @@ use super::{
     requests::person,
 };
 use crate::{
-    domain::audit::{EventName, verify::Broken},
+    domain::audit::{Event, EventName, verify::Broken},
     service::{
-        audit::{self, Verification},
+        audit::Verification,
         audit_export::{self, Format},
+        audit_readings,
     },
     store::{EventFilter, EventPage},
 };
@@ -106,7 +109,12 @@ pub struct BrokenBody {
 pub async fn list(call: Call) -> Answer {
     let query = call.query(&[&FILTERS[..], &["limit", "cursor"]].concat())?;
     let filter = filter(&query)?;
-    page(&call, &query, filter).await
+    let (paging, page) = paging(&call, &query, format!("audit {filter:?}"))?;
+    let reader = call.principal.sub.clone();
+    let events = call
+        .run(|service| async move { audit_readings::list(&service, &reader, &filter, &page).await })
+        .await?;
+    Ok(shown(&call, &paging, events))
 }
 
 /// A person's events, although the log holds only pseudonyms. `limit` and `cursor` as everywhere.
@@ -122,19 +130,25 @@ pub async fn list(call: Call) -> Answer {
     )
 )]
 pub async fn search(mut call: Call) -> Answer {
-    let pseudonyms = person(&mut call).await?;
+    let person = person(&mut call).await?;
     let query = call.query(&["limit", "cursor"])?;
-    let filter = EventFilter { subject_refs: Some(pseudonyms), ..EventFilter::default() };
-    page(&call, &query, filter).await
+    let (paging, page) = paging(&call, &query, format!("audit of {:?}", person.pseudonyms))?;
+    let reader = call.principal.sub.clone();
+    let events = call
+        .run(|service| async move { audit_readings::search(&service, &reader, &person, &page).await })
+        .await?;
+    Ok(shown(&call, &paging, events))
 }
 
-async fn page(call: &Call, query: &Query, filter: EventFilter) -> Answer {
-    let vault = call.api.service.vault.clone();
-    let paging = Paging::<Uuid>::read(query, format!("audit {filter:?}"), &vault)?;
+fn paging(call: &Call, query: &Query, what: String) -> Result<(Paging<Uuid>, EventPage), Problem> {
+    let paging = Paging::<Uuid>::read(query, what, &call.api.service.vault)?;
     let page = EventPage { limit: paging.fetch(), before: paging.after };
-    let mut items = call.run(|service| async move { audit::list(&service, &filter, &page).await }).await?;
-    let next_cursor = paging.cut(&mut items, &vault, |event| event.id);
-    Ok(json(StatusCode::OK, &Page { items, next_cursor }))
+    Ok((paging, page))
+}
+
+fn shown(call: &Call, paging: &Paging<Uuid>, mut items: Vec<Event>) -> HttpResponse {
+    let next_cursor = paging.cut(&mut items, &call.api.service.vault, |event| event.id);
+    json(StatusCode::OK, &Page { items, next_cursor })
 }
 
 fn filter(query: &Query) -> Result<EventFilter, Problem> {
@@ -171,10 +185,12 @@ pub async fn export(call: Call) -> Answer {
     let format = query.read("format", "ndjson or csv", Format::parse)?.unwrap_or(Format::Ndjson);
     let filter = filter(&query)?;
     let head = audit_export::head(format).map_err(Problem::internal)?;
+    let reader = call.principal.sub.clone();
+    let mut chunks = call
+        .run(move |service| async move { audit_readings::export(&service, &reader, format, filter).await })
+        .await?;
     let (sender, receiver) = mpsc::channel::<Result<Bytes, Problem>>(AHEAD);
-    let service = call.api.service.clone();
     call.api.runtime.spawn(async move {
-        let mut chunks = audit::export(&service.store, filter);
         while let Some(chunk) = chunks.next().await {
             let encoded = match chunk {
                 Ok(events) => {
@@ -207,7 +223,9 @@ pub async fn export(call: Call) -> Answer {
 )]
 pub async fn verify(call: Call) -> Answer {
     call.query(&[])?;
-    let verification = call.run(|service| async move { Ok(audit::verify(&service.store).await?) }).await?;
+    let reader = call.principal.sub.clone();
+    let verification =
+        call.run(|service| async move { audit_readings::verify(&service, &reader).await }).await?;
     let body = match verification {
         Verification::Intact(verified) => VerificationBody {
             ok: true,

@@ -277,7 +277,7 @@ async fn current_of(call: &Call, pseudonyms: Vec<String>) -> Result<Vec<ConsentB
     )
 )]
 pub async fn search(mut call: Call) -> Answer {
-    let pseudonyms = person(&mut call).await?;
+    let pseudonyms = person(&mut call).await?.pseudonyms;
     let query = call.query(&["limit", "cursor"])?;
     let filter = ConsentFilter { subject_refs: Some(pseudonyms.clone()), ..ConsentFilter::default() };
     let Page { items, next_cursor } = page(&call, &query, filter).await?;

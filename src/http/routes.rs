@@ -12,7 +12,7 @@ use futures::future::LocalBoxFuture;
 
 use super::{
     api::Api,
-    audit,
+    audit::{self, summary},
     auth::{Operation, Principal},
     backups,
     call::{Answer, Call},
@@ -125,6 +125,7 @@ table! {
         POST "/v1/audit/search" Audit => audit::search;
         GET "/v1/audit/export" Audit => audit::export;
         GET "/v1/audit/verify" Audit => audit::verify;
+        GET "/v1/audit/summary" Summarise => summary::read;
         GET "/v1/audit/checkpoint" ReadCheckpoint => audit::checkpoint;
     }
     linked {

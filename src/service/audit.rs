@@ -1,4 +1,5 @@
-//! Readings of the audit log: by filter, by person, and its verification.
+//! The audit log: whom a person is in it, its export, and its verification. Readings are told of: see
+//! [`super::audit_readings`].
 
 use futures::stream::BoxStream;
 
@@ -15,7 +16,7 @@ use crate::{
         },
         request::Subject,
     },
-    store::{EventFilter, EventOrder, EventPage, Snapshot, Store, StoreError},
+    store::{EventFilter, EventOrder, Snapshot, Store, StoreError},
 };
 
 /// What a walk over the whole log came to.
@@ -24,18 +25,6 @@ pub enum Verification {
     Intact(Verified),
     /// The first broken place; what follows was not looked at.
     Broken(Broken),
-}
-
-/// A page of events, newest first.
-///
-/// # Errors
-/// When the store does not answer.
-pub async fn list(
-    service: &Service,
-    filter: &EventFilter,
-    page: &EventPage,
-) -> Result<Vec<Event>, ServiceError> {
-    Ok(service.store.events(filter, page).await?)
 }
 
 /// The pseudonyms under which a person appears in the log.

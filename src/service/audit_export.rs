@@ -14,10 +14,14 @@ pub enum Format {
 impl Format {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "ndjson" => Some(Self::Ndjson),
-            "csv" => Some(Self::Csv),
-            _ => None,
+        [Self::Ndjson, Self::Csv].into_iter().find(|format| format.as_str() == text)
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
         }
     }
 }
@@ -105,7 +109,7 @@ fn record(event: &Event) -> Vec<String> {
 }
 
 /// Spreadsheets take a cell that begins like this for a formula; an apostrophe in front makes it text.
-fn harmless(cell: String) -> String {
+pub(super) fn harmless(cell: String) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
 }
 

@@ -5,6 +5,8 @@ pub mod actions;
 pub mod answering;
 pub mod audit;
 pub mod audit_export;
+pub mod audit_readings;
+pub mod audit_summary;
 pub mod backups;
 pub mod catalogue;
 pub mod code;

@@ -5,7 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{Service, error::ServiceError};
+use super::{
+    Service,
+    audit_readings::{self, Reading as LogReading},
+    error::ServiceError,
+};
 use crate::{
     domain::{
         audit::Event,
@@ -196,7 +200,8 @@ pub async fn letter(service: &Service, reader: &Reader, id: Uuid) -> Result<Stri
     letter::draft(&request, confidential.as_ref()).ok_or_else(|| open.into())
 }
 
-/// The audit events of one request after `after_seq`, oldest first.
+/// The audit events of one request after `after_seq`, oldest first. A panel asks for them all the time, on behalf of those
+/// whose work they are; of whoever sees the request without its identities, as auditors do, it is told in the log.
 ///
 /// # Errors
 /// `NotFound` also for what the reader may not see.
@@ -207,8 +212,12 @@ pub async fn events(
     after_seq: i64,
     limit: i64,
 ) -> Result<Vec<Event>, ServiceError> {
-    visible(service, reader, id).await?;
-    Ok(service.store.request_events(id, after_seq, limit).await?)
+    let request = visible(service, reader, id).await?;
+    let events = service.store.request_events(id, after_seq, limit).await?;
+    if !reader.sees_identities(&request) {
+        audit_readings::record(&service.store, &reader.sub, LogReading::Request(id)).await?;
+    }
+    Ok(events)
 }
 
 pub(super) async fn visible(service: &Service, reader: &Reader, id: Uuid) -> Result<Request, ServiceError> {

@@ -1,4 +1,4 @@
-//! The tables of the Merkle log and its checkpoints.
+//! The tables of the Merkle log and its checkpoints, and of who has read the log.
 
 use super::schema::audit_events;
 
@@ -34,6 +34,14 @@ diesel::table! {
         failures -> Integer,
         next_at -> Nullable<Timestamp>,
         failure -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    audit_readings (day) {
+        day -> Text,
+        audit_seq -> BigInt,
+        audit_hash -> Text,
     }
 }
 

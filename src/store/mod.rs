@@ -6,6 +6,7 @@
 //! it. Writes go through [`Tx`]: a change, its audit event and the job are one commit. Reads take a connection
 //! of their own and see committed rows only.
 
+mod audit_readings;
 mod backups;
 mod checkpoints;
 mod claim;
@@ -37,12 +38,13 @@ mod schema;
 mod snapshot;
 mod statements;
 mod submission;
+mod summary;
 mod sweeps;
 mod tx;
 mod tx_keys;
 mod tx_person;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 pub use backups::LEASE as BACKUP_LEASE;
 pub use checkpoints::{Checkpoint, Publication, Sink};
@@ -63,6 +65,7 @@ pub use runs::{Begun, ClaimedRun, RunFilter};
 pub use schedules::Firing;
 pub use snapshot::{Head, Snapshot};
 pub use submission::{Inserted, NewSecrets};
+pub use summary::SummaryFilter;
 pub use sweeps::{Due, SweptRequest};
 pub use tx::{Saved, Taken, Tx};
 
@@ -126,6 +129,19 @@ impl Store {
                 Ok(Self::with_pools(Writers::One(writer), lookups, readers, reader, clock))
             }
             reader => Ok(Self::read_only(reader, clock)),
+        }
+    }
+
+    /// [`Store::open`] for one that is there: no file is created.
+    ///
+    /// # Errors
+    /// As that; `Unavailable` also where there is no file.
+    pub async fn open_existing(url: &str, clock: Clock) -> Result<Self, StoreError> {
+        match Target::parse(url)? {
+            Target::Sqlite(path) if !Path::new(&path).is_file() => {
+                Err(StoreError::Unavailable("there is no file at the store's path".to_owned()))
+            }
+            _ => Self::open(url, clock).await,
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
     EventFilter, EventOrder, Store, StoreError,
     conn::{Conn, on},
     events::{Position, load},
+    log_schema::audit_readings,
     pool::Held,
     schema::{backups, consents, fixture_files, holds, ledgers, plans, requests, runs, sweeps},
 };
@@ -18,8 +19,8 @@ use crate::domain::audit::{ChainHead, Event};
 const CHUNK: i64 = 500;
 
 /// The kinds of stream, in byte order: each has a table of its owners.
-const OWNERS: [&str; 9] =
-    ["backup", "consent", "fixture", "hold", "ledger", "plan", "request", "run", "sweep"];
+const OWNERS: [&str; 10] =
+    ["backup", "consent", "fixture", "hold", "ledger", "plan", "reading", "request", "run", "sweep"];
 
 /// A key, and the head beside it.
 type HeadRow = (String, i64, String);
@@ -45,7 +46,7 @@ pub struct Head {
 
 /// One consistent state of the log, for as long as it is held. Dropping it closes its connection.
 pub struct Snapshot {
-    held: Held,
+    pub(super) held: Held,
     events: Option<Position>,
     /// The last stream whose head was read.
     heads: Option<String>,
@@ -145,6 +146,7 @@ impl Snapshot {
             "hold" => heads!(conn, holds, id, after),
             "ledger" => heads!(conn, ledgers, id, after),
             "plan" => heads!(conn, plans, name, after),
+            "reading" => heads!(conn, audit_readings, day, after),
             "request" => heads!(conn, requests, id, after),
             "run" => heads!(conn, runs, id, after),
             _ => heads!(conn, sweeps, name, after),

@@ -168,6 +168,6 @@ pub async fn events(harness: &Harness, name: rightful::domain::audit::EventName)
     use rightful::store::{EventFilter, EventPage};
     let filter = EventFilter { event: Some(name), ..EventFilter::default() };
     let page = EventPage { limit: 500, before: None };
-    let found = rightful::service::audit::list(&harness.service, &filter, &page).await.unwrap();
+    let found = harness.service.store.events(&filter, &page).await.unwrap();
     found.into_iter().map(|event| json!({ "stream": event.stream, "details": event.details })).collect()
 }

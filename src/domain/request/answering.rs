@@ -98,19 +98,22 @@ impl Answering {
         self.identity_check.as_ref().is_some_and(|check| check.confirmed_at.is_none())
     }
 
+    /// When the month begins; `None` while it stands still, and for a replay.
+    #[must_use]
+    pub fn begins_at(&self, submitted_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match &self.identity_check {
+            _ if self.replay.is_some() => None,
+            // Somebody who was known already has their month from the receipt on.
+            Some(check) => Some(check.confirmed_at?.max(submitted_at)),
+            None => Some(submitted_at),
+        }
+    }
+
     /// When the person must have been answered; `None` while the month does not run.
     #[must_use]
     pub fn due_at(&self, submitted_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        if self.replay.is_some() {
-            return None;
-        }
         let months = 1 + self.extension.as_ref().map_or(0, |extension| extension.months);
-        let begins = match &self.identity_check {
-            // Somebody who was known already has their month from the receipt on.
-            Some(check) => check.confirmed_at?.max(submitted_at),
-            None => submitted_at,
-        };
-        Some(deadline::after_months(begins, months))
+        Some(deadline::after_months(self.begins_at(submitted_at)?, months))
     }
 }
 

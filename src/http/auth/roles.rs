@@ -63,6 +63,8 @@ pub enum Operation {
     /// What was told to webhooks.
     Webhooks,
     Audit,
+    /// Counts of requests, and nothing of what is in them.
+    Summarise,
     /// Size and root of the log, and nothing of what is in it.
     ReadCheckpoint,
 }
@@ -84,7 +86,7 @@ impl Operation {
             Self::ReadRequests | Self::ReadConsents => &[Admin, Approver, Auditor, Service],
             // No plan is a service's own.
             Self::ReadPlans => &[Admin, Approver, Auditor],
-            Self::ReadBackups | Self::ReadCheckpoint => &[Admin, Auditor],
+            Self::ReadBackups | Self::Summarise | Self::ReadCheckpoint => &[Admin, Auditor],
             Self::Audit => &[Auditor],
         }
     }

@@ -74,7 +74,7 @@ async fn page(call: &Call, query: &Query, filter: RequestFilter, sort: Sort) -> 
     )
 )]
 pub async fn search(mut call: Call) -> Answer {
-    let pseudonyms = person(&mut call).await?;
+    let pseudonyms = person(&mut call).await?.pseudonyms;
     let query = call.query(&["limit", "cursor"])?;
     let filter = RequestFilter { subject_refs: Some(pseudonyms), ..RequestFilter::default() };
     page(&call, &query, filter, Sort::default()).await

@@ -10,6 +10,8 @@ pub mod shape;
 pub mod steps;
 pub mod submit;
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
@@ -25,7 +27,7 @@ use crate::{
         rectification::Changes,
         request::{Kind, Subject},
     },
-    service::{audit, readings::Reading},
+    service::{Service, audit, audit_readings::Person, readings::Reading},
 };
 
 /// Of names and ids in bodies, in characters.
@@ -60,13 +62,17 @@ pub fn changes(fields: &mut Fields) -> Changes {
     Changes(fields.object("changes"))
 }
 
-/// The pseudonyms of the person that a body of plan and subject names.
+/// The person that a body of plan and subject names.
 ///
 /// # Errors
 /// For what is no such body, or no person of that plan.
-pub async fn person(call: &mut Call) -> Result<Vec<String>, Problem> {
+pub async fn person(call: &mut Call) -> Result<Person, Problem> {
     let mut fields = Fields::of(call.json().await?)?;
     let (plan, subject) = (fields.text("plan", MAX_NAME), subject(&mut fields));
     fields.end()?;
-    call.run(|service| async move { audit::pseudonyms(&service, &plan, &subject) }).await
+    let person = |service: Arc<Service>| async move {
+        let pseudonyms = audit::pseudonyms(&service, &plan, &subject)?;
+        Ok(Person { plan, identities: subject.0.into_keys().collect(), pseudonyms })
+    };
+    call.run(person).await
 }

@@ -55,12 +55,12 @@ async fn every_event_has_one_place_across_sigkill_and_checkpoints_only_grow() {
         })
         .await;
         let process = site.serve().await;
+        audit_verifies(&site).await;
         eventually("all of it is published", async || {
             let events = number(&store, "SELECT count(*) FROM audit_events");
             number(&store, "SELECT count(*) FROM log_queue") == 0 && published(&file) == events
         })
         .await;
-        audit_verifies(&site).await;
         drop(process);
         let events = number(&store, "SELECT count(*) FROM audit_events");
         let placed = "SELECT count(*) FROM log_entries JOIN audit_events ON id = event_id";

@@ -6,7 +6,7 @@ use super::{app, apps};
 use crate::support::app::{Reply, TestApp, User};
 
 /// Every operation, and whether admin, approver, auditor and service may use it.
-const TABLE: [(&str, &str, [bool; 4]); 53] = [
+const TABLE: [(&str, &str, [bool; 4]); 54] = [
     ("POST", "/v1/requests", [true, false, false, true]),
     ("GET", "/v1/requests", [true, true, true, true]),
     ("GET", "/v1/requests/{id}", [true, true, true, true]),
@@ -59,6 +59,7 @@ const TABLE: [(&str, &str, [bool; 4]); 53] = [
     ("POST", "/v1/audit/search", [false, false, true, false]),
     ("GET", "/v1/audit/export", [false, false, true, false]),
     ("GET", "/v1/audit/verify", [false, false, true, false]),
+    ("GET", "/v1/audit/summary", [true, false, true, false]),
     ("GET", "/v1/audit/checkpoint", [true, false, true, false]),
 ];
 

@@ -10,7 +10,8 @@ use rightful::{
 use super::support::{insert, new_request, raw};
 use crate::support::stores::{TestStore, empty_stores};
 
-fn scripts(fresh: &TestStore, direction: &str) -> Vec<String> {
+/// Of every migration, in their order.
+pub fn scripts(fresh: &TestStore, direction: &str) -> Vec<String> {
     let database = if fresh.is_sqlite() { "sqlite" } else { "postgres" };
     numbered(database)
         .values()
