@@ -41,6 +41,7 @@ mod sweeps;
 mod tx;
 mod tx_keys;
 mod tx_person;
+mod verification;
 
 use std::sync::Arc;
 
@@ -65,6 +66,7 @@ pub use snapshot::{Head, Snapshot};
 pub use submission::{Inserted, NewSecrets};
 pub use sweeps::{Due, SweptRequest};
 pub use tx::{Saved, Taken, Tx};
+pub use verification::{EventBytes, LogEntry, Queued};
 
 use crate::{domain::clock::Clock, drivers::sqlite::Place};
 use conn::Target;

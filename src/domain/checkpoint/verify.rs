@@ -137,6 +137,15 @@ pub fn open(note: &str, keys: &[PublicKey]) -> Result<TreeHead, BadNote> {
     if is_signed { Ok(head) } else { Err(BadNote::Unsigned) }
 }
 
+/// What a checkpoint says, whoever has signed it.
+///
+/// # Errors
+/// When it is no checkpoint.
+pub fn read(note: &str) -> Result<TreeHead, BadNote> {
+    let (text, _) = note.rsplit_once("\n\n").ok_or(BadNote::Form)?;
+    Ok(head_of(&note[..=text.len()])?.1)
+}
+
 fn head_of(text: &str) -> Result<(&str, TreeHead), BadNote> {
     let mut lines = text.split('\n');
     let (Some(origin), Some(size), Some(root), Some(_)) =
