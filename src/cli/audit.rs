@@ -8,14 +8,15 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use futures::StreamExt;
-use serde_json::json;
 use uuid::Uuid;
 
-use super::{Failure, Outcome, load, print, run_async};
+mod verify;
+
+use super::{Failure, Outcome, load, run_async};
 use crate::{
     domain::clock::Clock,
     service::{
-        audit::{self, Verification},
+        audit,
         audit_export::{self, Format},
     },
     store::{EventFilter, Store},
@@ -34,13 +35,14 @@ pub(super) struct Audit {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Walks every stream's chain and compares it with its owner's head.
-    #[command(after_help = "Example:\n  rightful audit verify --store sqlite:copy-of-rightful.db")]
-    Verify {
-        /// Prints what `GET /v1/audit/verify` answers.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Walks the whole log: every stream's chain, the tree over all events, and what checkpoints say of it.
+    #[command(
+        after_help = "Example:\n  rightful audit verify --store sqlite:copy-of-rightful.db --checkpoint checkpoint \
+                      --key evidence.pub\n  rightful audit verify --export audit.ndjson --checkpoint checkpoint \
+                      --key evidence.pub\n\nWithout a checkpoint that was kept elsewhere, whoever owns the database can \
+                      have rewritten it as a whole."
+    )]
+    Verify(verify::Verify),
     /// Writes all events, oldest first.
     #[command(after_help = "Example:\n  rightful audit export --format csv --out audit.csv")]
     Export {
@@ -63,48 +65,19 @@ enum FileFormat {
 
 impl Audit {
     pub fn run(&self, path: &Path) -> Outcome {
-        // A copy is verified without the configuration that it comes from.
+        let (format, out, request) = match &self.action {
+            Action::Verify(verify) => return verify.run(path, self.store.as_deref()),
+            Action::Export { format, out, request } => (*format, out.as_deref(), *request),
+        };
+        // A copy is read without the configuration that it comes from.
         let url = match &self.store {
             Some(url) => url.clone(),
             None => load(path)?.store.expose().to_owned(),
         };
         run_async(async {
             let store = Store::open_read_only(&url, Clock).await.map_err(Failure::new)?;
-            match &self.action {
-                Action::Verify { json } => verify(&store, *json).await,
-                Action::Export { format, out, request } => {
-                    let filter = EventFilter { request_id: *request, ..EventFilter::default() };
-                    export(&store, *format, out.as_deref(), filter).await
-                }
-            }
+            export(&store, format, out, EventFilter { request_id: request, ..EventFilter::default() }).await
         })
-    }
-}
-
-async fn verify(store: &Store, as_json: bool) -> Outcome {
-    match audit::verify(store).await.map_err(Failure::new)? {
-        Verification::Intact(found) if as_json => print(&format!(
-            "{}\n",
-            json!({ "ok": true, "events": found.events, "head": found.head, "broken": null })
-        )),
-        Verification::Intact(found) => {
-            print(&format!("intact: {} events, head {}\n", found.events, found.head))
-        }
-        Verification::Broken(broken) => {
-            let broken = json!(broken);
-            if as_json {
-                print(&format!(
-                    "{}\n",
-                    json!({ "ok": false, "events": null, "head": null, "broken": broken })
-                ))?;
-            }
-            Err(Failure::new(format!(
-                "the log is broken in stream {} at event {}: {}",
-                broken["stream"].as_str().unwrap_or_default(),
-                broken["seq"],
-                broken["reason"].as_str().unwrap_or_default()
-            )))
-        }
     }
 }
 

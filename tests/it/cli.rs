@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::Value;
 
+mod audit;
 mod keygen;
 mod services;
 #[cfg(unix)]

@@ -119,6 +119,14 @@ pub struct TreeHead {
     pub root: Digest,
 }
 
+impl TreeHead {
+    /// The root as a checkpoint writes it.
+    #[must_use]
+    pub fn root_text(&self) -> String {
+        STANDARD.encode(self.root)
+    }
+}
+
 /// What a signed checkpoint says, where one of the keys has signed it. Signatures of others, such as witnesses, are not
 /// looked at; neither are lines behind the root, which the format leaves to extensions.
 ///
