@@ -8,20 +8,21 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use futures::StreamExt;
-use serde_json::json;
 use uuid::Uuid;
 
-use super::{Failure, Outcome, load, print, run_async};
+mod record;
+mod verify;
+
+use super::{Failure, Outcome, load, run_async};
 use crate::{
-    config,
-    domain::clock::Clock,
     service::{
-        audit::{self, Verification},
+        audit,
         audit_export::{self, Format},
-        audit_readings::{self, Reading},
+        audit_readings::Reading,
     },
-    store::{EventFilter, Store, StoreError},
+    store::{EventFilter, Store},
 };
+use record::Record;
 
 /// Verifies or exports the audit log.
 #[derive(Debug, Args)]
@@ -36,13 +37,14 @@ pub(super) struct Audit {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Walks every stream's chain and compares it with its owner's head.
-    #[command(after_help = "Example:\n  rightful audit verify --store sqlite:copy-of-rightful.db")]
-    Verify {
-        /// Prints what `GET /v1/audit/verify` answers.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Walks the whole log: every stream's chain, the tree over all events, and what checkpoints say of it.
+    #[command(
+        after_help = "Example:\n  rightful audit verify --store sqlite:copy-of-rightful.db --checkpoint checkpoint \
+                      --key evidence.pub\n  rightful audit verify --export audit.ndjson --checkpoint checkpoint \
+                      --key evidence.pub\n\nWithout a checkpoint that was kept elsewhere, whoever owns the database can \
+                      have rewritten it as a whole."
+    )]
+    Verify(verify::Verify),
     /// Writes all events, oldest first.
     #[command(after_help = "Example:\n  rightful audit export --format csv --out audit.csv")]
     Export {
@@ -65,87 +67,19 @@ enum FileFormat {
 
 impl Audit {
     pub fn run(&self, path: &Path) -> Outcome {
-        run_async(async {
-            let (store, record) = self.open(path).await?;
-            match &self.action {
-                Action::Verify { json } => verify(&store, &record, *json).await,
-                Action::Export { format, out, request } => {
-                    let filter = EventFilter { request_id: *request, ..EventFilter::default() };
-                    export(&store, &record, *format, out.as_deref(), filter).await
-                }
-            }
-        })
-    }
-
-    async fn open(&self, path: &Path) -> Result<(Store, Record), Failure> {
-        // A copy is verified without the configuration that it comes from.
-        if let Some(url) = &self.store {
-            let copy = Store::open_read_only(url, Clock).await.map_err(Failure::new)?;
-            return Ok((copy, Record::Nowhere));
-        }
-        let url = load(path)?.store;
-        match Store::open_existing(url.expose(), Clock).await {
-            Ok(store) => Ok((store.clone(), Record::In(store))),
-            Err(why) => {
-                let store = Store::open_read_only(url.expose(), Clock).await.map_err(Failure::new)?;
-                Ok((store, Record::Impossible(why)))
-            }
-        }
-    }
-}
-
-/// Where it is told that somebody has read the log.
-enum Record {
-    /// In the configured store, which is read.
-    In(Store),
-    /// That may only be read.
-    Impossible(StoreError),
-    /// A copy stays as it is.
-    Nowhere,
-}
-
-impl Record {
-    /// A log that cannot be written is read all the same: whoever has its file or such a role could do so without this
-    /// program. That it is not on record is said.
-    async fn put(&self, reading: Reading<'_>) {
-        let reader = format!("cli:{}", config::host_name());
-        let put = match self {
-            Self::In(store) => audit_readings::record(store, &reader, reading).await,
-            Self::Impossible(why) => Err(why.clone()),
-            Self::Nowhere => Ok(()),
+        let (format, out, request) = match &self.action {
+            Action::Verify(verify) => return verify.run(path, self.store.as_deref()),
+            Action::Export { format, out, request } => (*format, out.as_deref(), *request),
         };
-        if let Err(error) = put {
-            eprintln!("rightful: that the log was read could not be recorded in it: {error}");
-        }
-    }
-}
-
-async fn verify(store: &Store, record: &Record, as_json: bool) -> Outcome {
-    let verification = audit::verify(store).await.map_err(Failure::new)?;
-    record.put(Reading::Verified(&verification)).await;
-    match verification {
-        Verification::Intact(found) if as_json => print(&format!(
-            "{}\n",
-            json!({ "ok": true, "events": found.events, "head": found.head, "broken": null })
-        )),
-        Verification::Intact(found) => {
-            print(&format!("intact: {} events, head {}\n", found.events, found.head))
-        }
-        Verification::Broken(broken) => {
-            let broken = json!(broken);
-            if as_json {
-                print(&format!(
-                    "{}\n",
-                    json!({ "ok": false, "events": null, "head": null, "broken": broken })
-                ))?;
-            }
-            Err(Failure::new(format!(
-                "the log is broken in stream {} at event {}: {}",
-                broken["stream"].as_str().unwrap_or_default(),
-                broken["seq"],
-                broken["reason"].as_str().unwrap_or_default()
-            )))
-        }
+        run_async(async {
+            let (store, record) = match &self.store {
+                // A copy is read without the configuration that it comes from.
+                Some(url) => Record::copy(url).await?,
+                None => Record::configured(load(path)?.store.expose()).await?,
+            };
+            let filter = EventFilter { request_id: request, ..EventFilter::default() };
+            export(&store, &record, format, out, filter).await
+        })
     }
 }
 

@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     fmt::Display,
-    io::{ErrorKind, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     config::{self, Config},
@@ -33,6 +33,7 @@ mod keygen;
 mod migrate;
 mod openapi;
 mod preview;
+mod public_key;
 mod replay;
 mod retention;
 mod serve;
@@ -143,6 +144,11 @@ pub fn run_with(code: CodeSteps) -> ExitCode {
     }
 }
 
+/// Ends the process as wrong usage, which clap cannot see by itself.
+pub(crate) fn wrong_usage(text: &str) -> ! {
+    Arguments::command().error(ErrorKind::MissingRequiredArgument, text).exit()
+}
+
 /// The configuration, or its first fault.
 pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     config::load(path).map_err(|faults| Failure::from_faults(&faults))
@@ -171,7 +177,7 @@ fn one_line(fault: &Fault) -> String {
 pub(crate) fn print(text: &str) -> Outcome {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new(format!("standard output: {}", error.kind())))
         }
         _ => Ok(()),
@@ -180,8 +186,6 @@ pub(crate) fn print(text: &str) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 mod canonical;
+pub mod exported;
+mod plain;
+pub mod raw;
 pub mod verify;
 
 /// 64 hex digits.

@@ -11,7 +11,7 @@ use super::{audit::hex, tree::Digest};
 
 mod verify;
 
-pub use verify::{BadNote, BadPublicKey, PublicKey, TreeHead, open};
+pub use verify::{BadNote, BadPublicKey, PublicKey, TreeHead, open, read};
 
 /// The signature type of Ed25519 in a key.
 const ED25519: u8 = 1;

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 
 /// SHA-256.
 pub type Digest = [u8; 32];
@@ -12,23 +12,31 @@ pub type Digest = [u8; 32];
 /// The hash of a leaf.
 #[must_use]
 pub fn leaf(entry: &[u8]) -> Digest {
-    sha256(&[&[0], entry])
+    sha256(&[&[0], entry].concat())
+}
+
+/// As [`leaf`], of an entry as this log has them.
+#[must_use]
+pub fn leaf_of(hash: &Digest) -> Digest {
+    let mut bytes = [0; 33];
+    bytes[1..].copy_from_slice(hash);
+    sha256(&bytes)
 }
 
 /// The hash over two subtrees.
 #[must_use]
 pub fn parent(left: &Digest, right: &Digest) -> Digest {
-    sha256(&[&[1], left, right])
+    let mut bytes = [1; 65];
+    bytes[1..33].copy_from_slice(left);
+    bytes[33..].copy_from_slice(right);
+    sha256(&bytes)
 }
 
-fn sha256(parts: &[&[u8]]) -> Digest {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut digest = Digest::default();
-    digest.copy_from_slice(context.finish().as_ref());
-    digest
+/// Of all bytes at once: to hand them over in parts takes longer than to hash so few.
+fn sha256(bytes: &[u8]) -> Digest {
+    let mut hash = Digest::default();
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
 }
 
 /// The `index`-th of the complete subtrees of 2^`level` leaves.
@@ -166,15 +174,23 @@ impl Edge {
 
     /// Adds a leaf; its hash, and behind it those of the complete subtrees that it ends, by their level.
     pub fn append(&mut self, entry: &[u8]) -> Vec<Digest> {
-        let mut hashes = vec![leaf(entry)];
+        let mut hashes = Vec::new();
+        self.grow(leaf(entry), |hash| hashes.push(*hash));
+        hashes
+    }
+
+    /// Adds a leaf by its hash, and tells that and those of the complete subtrees that it ends, by their level.
+    pub fn grow(&mut self, leaf: Digest, mut tell: impl FnMut(&Digest)) {
+        let mut hash = leaf;
+        tell(&hash);
         for _ in 0..self.size.trailing_ones() {
-            if let (Some(left), Some(right)) = (self.subtrees.pop(), hashes.last()) {
-                hashes.push(parent(&left, right));
+            if let Some(left) = self.subtrees.pop() {
+                hash = parent(&left, &hash);
+                tell(&hash);
             }
         }
-        self.subtrees.extend(hashes.last());
+        self.subtrees.push(hash);
         self.size += 1;
-        hashes
     }
 }
 

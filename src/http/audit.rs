@@ -71,11 +71,21 @@ pub struct SearchBody {
 #[derive(Serialize, ToSchema)]
 pub struct VerificationBody {
     ok: bool,
-    /// Null when a place is broken: what follows was not looked at.
+    /// Null, as all the others, when a place is broken: what follows was not looked at.
     events: Option<u64>,
     /// SHA-256 over the lines `stream seq hash`, sorted by stream.
     head: Option<String>,
-    /// The first broken place.
+    /// Entries of the log.
+    tree_size: Option<u64>,
+    /// Of its tree, as a checkpoint writes it.
+    root: Option<String>,
+    /// Events that wait for their entry.
+    waiting: Option<u64>,
+    /// So many agree with the log.
+    checkpoints: Option<u64>,
+    /// `checked`, `partly_checked` (from the first on that the present keys have signed) or `not_checked`.
+    signatures: Option<&'static str>,
+    /// The first broken place: of the chains by stream and `seq`, then of the tree by its leaves.
     #[schema(value_type = Option<BrokenBody>)]
     broken: Option<Broken>,
 }
@@ -84,10 +94,47 @@ pub struct VerificationBody {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the domain's type, which knows nothing of this description")]
 pub struct BrokenBody {
-    stream: String,
-    seq: i64,
+    /// Of the event, where it is one.
+    stream: Option<String>,
+    seq: Option<i64>,
     #[schema(example = "hash_mismatch")]
     reason: String,
+    /// Of the entry, where the tree is broken; of a checkpoint the entries that it speaks of.
+    index: Option<u64>,
+}
+
+impl VerificationBody {
+    pub(crate) fn of(verification: Verification) -> Self {
+        let verified = match verification {
+            Verification::Intact(verified) => verified,
+            Verification::Broken(broken) => return Self::broken(broken),
+        };
+        Self {
+            ok: true,
+            events: Some(verified.events),
+            head: Some(verified.head),
+            tree_size: Some(verified.tree.size),
+            root: Some(verified.tree.root_text()),
+            waiting: Some(verified.waiting),
+            checkpoints: Some(verified.checkpoints),
+            signatures: Some(verified.signatures.as_str()),
+            broken: None,
+        }
+    }
+
+    fn broken(broken: Broken) -> Self {
+        Self {
+            ok: false,
+            events: None,
+            head: None,
+            tree_size: None,
+            root: None,
+            waiting: None,
+            checkpoints: None,
+            signatures: None,
+            broken: Some(broken),
+        }
+    }
 }
 
 /// Events, newest first.
@@ -216,7 +263,8 @@ pub async fn export(call: Call) -> Answer {
         .streaming(stream::iter([Ok(Bytes::from(head))]).chain(body)))
 }
 
-/// Walks every stream's chain.
+/// Walks the whole log: every stream's chain, the tree over all events, and every checkpoint of the store. A rewritten log
+/// shows only to who has a checkpoint from elsewhere: `rightful audit verify --checkpoint`.
 #[utoipa::path(
     get, path = "/v1/audit/verify", tag = "Audit", operation_id = "verifyAudit",
     responses((status = 200, description = "What was found", body = VerificationBody))
@@ -226,17 +274,7 @@ pub async fn verify(call: Call) -> Answer {
     let reader = call.principal.sub.clone();
     let verification =
         call.run(|service| async move { audit_readings::verify(&service, &reader).await }).await?;
-    let body = match verification {
-        Verification::Intact(verified) => VerificationBody {
-            ok: true,
-            events: Some(verified.events),
-            head: Some(verified.head),
-            broken: None,
-        },
-        Verification::Broken(broken) => {
-            VerificationBody { ok: false, events: None, head: None, broken: Some(broken) }
-        }
-    };
+    let body = VerificationBody::of(verification);
     Ok(json(StatusCode::OK, &body))
 }
 

@@ -37,6 +37,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::service::Service;
 use api::Api;
+pub(crate) use audit::VerificationBody;
 use auth::{Verifier, keys::UnusableKey};
 pub use openapi::openapi_yaml;
 

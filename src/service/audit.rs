@@ -1,7 +1,11 @@
-//! The audit log: whom a person is in it, its export, and its verification. Readings are told of: see
-//! [`super::audit_readings`].
+//! The audit log: whom a person is in it, and its export. Its verification: see [`verification`] and, of an export,
+//! [`offline`]. Readings are told of: see [`super::audit_readings`].
 
-use futures::stream::BoxStream;
+pub mod offline;
+mod sorter;
+pub mod verification;
+
+use futures::{StreamExt, stream, stream::BoxStream};
 
 use super::{
     Service,
@@ -9,23 +13,11 @@ use super::{
     intake::{given_refs, registered},
 };
 use crate::{
-    domain::{
-        audit::{
-            Event,
-            verify::{Broken, OwnerHead, Verified, Verifier},
-        },
-        request::Subject,
-    },
-    store::{EventFilter, EventOrder, Snapshot, Store, StoreError},
+    domain::{audit::exported::Exported, request::Subject},
+    store::{EventFilter, Snapshot, Store, StoreError},
 };
 
-/// What a walk over the whole log came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verification {
-    Intact(Verified),
-    /// The first broken place; what follows was not looked at.
-    Broken(Broken),
-}
+pub use verification::{Verification, verify};
 
 /// The pseudonyms under which a person appears in the log.
 ///
@@ -37,100 +29,23 @@ pub fn pseudonyms(service: &Service, plan: &str, subject: &Subject) -> Result<Ve
     Ok(refs.into_iter().map(|(_, pseudonym)| pseudonym).collect())
 }
 
-/// All events that pass the filter, oldest first, chunk by chunk on one consistent state.
+/// All events that pass the filter, oldest first and with their places, chunk by chunk on one consistent state.
 #[must_use]
-pub fn export(store: &Store, filter: EventFilter) -> BoxStream<'static, Result<Vec<Event>, StoreError>> {
-    store.stream_events(filter, EventOrder::Oldest)
-}
-
-/// Walks every stream's chain, in constant memory, also in a mere copy of the store.
-///
-/// # Errors
-/// When the store does not answer; a broken chain is an answer.
-pub async fn verify(store: &Store) -> Result<Verification, StoreError> {
-    let mut snapshot = store.snapshot().await?;
-    let mut walk = Walk { verifier: Verifier::default(), heads: Heads::default() };
-    let verdict = walk.through(&mut snapshot).await?;
-    snapshot.close().await?;
-    Ok(match verdict {
-        Ok(()) => Verification::Intact(walk.verifier.finish()),
-        Err(broken) => Verification::Broken(broken),
+pub fn export(store: &Store, filter: EventFilter) -> BoxStream<'static, Result<Vec<Exported>, StoreError>> {
+    stream::try_unfold((store.clone(), None::<Snapshot>), move |(store, begun)| {
+        let filter = filter.clone();
+        async move {
+            let mut snapshot = match begun {
+                Some(snapshot) => snapshot,
+                None => store.snapshot().await?,
+            };
+            let chunk = snapshot.next_exported(&filter).await?;
+            if chunk.is_empty() {
+                snapshot.close().await?;
+                return Ok(None);
+            }
+            Ok(Some((chunk, (store, Some(snapshot)))))
+        }
     })
-}
-
-struct Walk {
-    verifier: Verifier,
-    heads: Heads,
-}
-
-impl Walk {
-    async fn through(&mut self, log: &mut Snapshot) -> Result<Result<(), Broken>, StoreError> {
-        let everything = EventFilter::default();
-        loop {
-            let events = log.next_events(&everything, EventOrder::Chain).await?;
-            if events.is_empty() {
-                break;
-            }
-            for event in &events {
-                if self.verifier.stream().is_some_and(|stream| stream != event.stream)
-                    && let Err(broken) = self.close(log).await?
-                {
-                    return Ok(Err(broken));
-                }
-                if let Err(broken) = self.verifier.event(event) {
-                    return Ok(Err(broken));
-                }
-            }
-        }
-        if let Err(broken) = self.close(log).await? {
-            return Ok(Err(broken));
-        }
-        while let Some(owner) = self.heads.next(log).await? {
-            if let Err(broken) = self.verifier.empty(&owner) {
-                return Ok(Err(broken));
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    /// Compares the stream that has ended with its owner's head; owners before it hold streams without events.
-    async fn close(&mut self, log: &mut Snapshot) -> Result<Result<(), Broken>, StoreError> {
-        let Some(stream) = self.verifier.stream().map(str::to_owned) else { return Ok(Ok(())) };
-        while let Some(owner) = self.heads.next(log).await? {
-            if owner.stream == stream {
-                return Ok(self.verifier.close(Some(&owner)));
-            }
-            if owner.stream > stream {
-                self.heads.put_back(owner);
-                break;
-            }
-            if let Err(broken) = self.verifier.empty(&owner) {
-                return Ok(Err(broken));
-            }
-        }
-        Ok(self.verifier.close(None))
-    }
-}
-
-/// The owners' heads one by one.
-#[derive(Default)]
-struct Heads {
-    chunk: std::collections::VecDeque<OwnerHead>,
-    ended: bool,
-}
-
-impl Heads {
-    async fn next(&mut self, log: &mut Snapshot) -> Result<Option<OwnerHead>, StoreError> {
-        if self.chunk.is_empty() && !self.ended {
-            let heads = log.next_heads().await?;
-            self.ended = heads.is_empty();
-            self.chunk
-                .extend(heads.into_iter().map(|head| OwnerHead { stream: head.stream, head: head.head }));
-        }
-        Ok(self.chunk.pop_front())
-    }
-
-    fn put_back(&mut self, head: OwnerHead) {
-        self.chunk.push_front(head);
-    }
+    .boxed()
 }

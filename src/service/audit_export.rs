@@ -1,6 +1,6 @@
 //! The log as a file: NDJSON or CSV, chunk by chunk.
 
-use crate::domain::audit::Event;
+use crate::domain::audit::exported::Exported;
 
 /// The file's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Format {
     }
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "id",
     "stream",
     "seq",
@@ -41,6 +41,7 @@ const COLUMNS: [&str; 14] = [
     "details",
     "prev_hash",
     "hash",
+    "index",
 ];
 
 /// Could not be written in this format; the values of an event always can.
@@ -67,7 +68,7 @@ pub fn head(format: Format) -> Result<Vec<u8>, NotEncoded> {
 ///
 /// # Errors
 /// When an event holds what the format cannot.
-pub fn encode(format: Format, events: &[Event]) -> Result<Vec<u8>, NotEncoded> {
+pub fn encode(format: Format, events: &[Exported]) -> Result<Vec<u8>, NotEncoded> {
     match format {
         Format::Ndjson => {
             let mut lines = Vec::new();
@@ -87,7 +88,7 @@ pub fn encode(format: Format, events: &[Event]) -> Result<Vec<u8>, NotEncoded> {
     }
 }
 
-fn record(event: &Event) -> Vec<String> {
+fn record(Exported { event, index }: &Exported) -> Vec<String> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let cells = [
         event.id.to_string(),
@@ -104,6 +105,7 @@ fn record(event: &Event) -> Vec<String> {
         event.details.to_string(),
         event.prev_hash.clone(),
         event.hash.clone(),
+        index.map(|index| index.to_string()).unwrap_or_default(),
     ];
     cells.into_iter().map(harmless).collect()
 }
@@ -119,11 +121,11 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        audit::{ChainHead, EventName, NewEvent},
+        audit::{ChainHead, Event, EventName, NewEvent},
         clock::Clock,
     };
 
-    fn event(actor: &str) -> Event {
+    fn event(actor: &str) -> Exported {
         let new = NewEvent {
             event: EventName::RequestCreated,
             request_id: None,
@@ -134,7 +136,8 @@ mod tests {
             rows: Some(json!({ "matched": 1 })),
             details: json!({}),
         };
-        Event::chained(new, Clock.new_id(), "request:x", Clock.now(), &mut ChainHead::default())
+        let event = Event::chained(new, Clock.new_id(), "request:x", Clock.now(), &mut ChainHead::default());
+        Exported { event, index: Some(7) }
     }
 
     #[test]
@@ -144,7 +147,7 @@ mod tests {
         let row = reader.records().next().unwrap().unwrap();
         assert_eq!(row.len(), COLUMNS.len());
         assert_eq!(&row[7], "'=cmd|' /C calc'!A0, \"x\"\n");
-        assert_eq!(&row[10], "{\"matched\":1}");
+        assert_eq!((&row[10], &row[14]), ("{\"matched\":1}", "7"));
     }
 
     #[test]
@@ -152,7 +155,8 @@ mod tests {
         let events = [event("alice"), event("bob")];
         let lines = String::from_utf8(encode(Format::Ndjson, &events).unwrap()).unwrap();
         let read: Vec<Event> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(read, events);
+        assert_eq!(read, events.map(|exported| exported.event));
         assert!(read.iter().all(|event| event.computed_hash() == event.hash));
+        assert!(lines.lines().all(|line| line.ends_with(",\"index\":7}")), "{lines}");
     }
 }

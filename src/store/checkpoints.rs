@@ -47,9 +47,9 @@ pub struct Publication {
     lease_until: NaiveDateTime,
 }
 
-type CheckpointRow = (i64, i64, NaiveDateTime, String);
+pub(super) type CheckpointRow = (i64, i64, NaiveDateTime, String);
 
-fn checkpoint((number, size, signed_at, note): CheckpointRow) -> Checkpoint {
+pub(super) fn checkpoint((number, size, signed_at, note): CheckpointRow) -> Checkpoint {
     Checkpoint {
         number: number.cast_unsigned(),
         size: size.cast_unsigned(),

@@ -45,4 +45,4 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(audit_events, log_queue);
+diesel::allow_tables_to_appear_in_same_query!(audit_events, log_queue, log_entries);

@@ -43,6 +43,7 @@ mod sweeps;
 mod tx;
 mod tx_keys;
 mod tx_person;
+mod verification;
 
 use std::{path::Path, sync::Arc};
 
@@ -68,6 +69,7 @@ pub use submission::{Inserted, NewSecrets};
 pub use summary::SummaryFilter;
 pub use sweeps::{Due, SweptRequest};
 pub use tx::{Saved, Taken, Tx};
+pub use verification::{EventBytes, LogEntry, Queued};
 
 use crate::{domain::clock::Clock, drivers::sqlite::Place};
 use conn::Target;

@@ -1,6 +1,8 @@
 //! A reading of the whole log in constant memory, on one consistent state: events that are appended meanwhile
 //! would otherwise look like chains that outgrew their heads.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -9,11 +11,12 @@ use super::{
     EventFilter, EventOrder, Store, StoreError,
     conn::{Conn, on},
     events::{Position, load},
-    log_schema::audit_readings,
+    log_schema::{audit_readings, log_entries},
     pool::Held,
     schema::{backups, consents, fixture_files, holds, ledgers, plans, requests, runs, sweeps},
+    verification::Verified,
 };
-use crate::domain::audit::{ChainHead, Event};
+use crate::domain::audit::{ChainHead, Event, exported::Exported};
 
 /// Rows read at a time.
 const CHUNK: i64 = 500;
@@ -50,6 +53,7 @@ pub struct Snapshot {
     events: Option<Position>,
     /// The last stream whose head was read.
     heads: Option<String>,
+    pub(super) verified: Verified,
 }
 
 impl Store {
@@ -65,7 +69,7 @@ impl Store {
             Conn::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         };
         held.conn.batch(start).await?;
-        Ok(Snapshot { held, events: None, heads: None })
+        Ok(Snapshot { held, events: None, heads: None, verified: Verified::default() })
     }
 
     /// All events that pass the filter, in chunks, on one consistent state.
@@ -113,6 +117,23 @@ impl Snapshot {
             self.events = Some(Position::of(last));
         }
         Ok(events)
+    }
+
+    /// As [`next_events`](Self::next_events), the oldest first, each with its place in the log.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn next_exported(&mut self, filter: &EventFilter) -> Result<Vec<Exported>, StoreError> {
+        let events = self.next_events(filter, EventOrder::Oldest).await?;
+        let ids: Vec<String> = events.iter().map(|event| event.id.to_string()).collect();
+        let query = log_entries::table
+            .filter(log_entries::event_id.eq_any(&ids))
+            .select((log_entries::event_id, log_entries::leaf_index));
+        let places: Vec<(String, i64)> = on!(&mut self.held.conn, |c| query.load(c).await)?;
+        let places: HashMap<String, i64> = places.into_iter().collect();
+        let place = |id: &String| places.get(id).copied().map(i64::cast_unsigned);
+        let exported = |(event, id): (Event, &String)| Exported { event, index: place(id) };
+        Ok(events.into_iter().zip(&ids).map(exported).collect())
     }
 
     /// The next chunk of heads, in byte order of the stream's name, empty at the end.

@@ -8,6 +8,7 @@ use std::{
 use serde_json::Value;
 
 mod audit;
+mod audit_verify;
 mod keygen;
 mod services;
 #[cfg(unix)]

@@ -18,3 +18,4 @@ mod services;
 mod store;
 mod support;
 mod sweeps;
+mod verification;

@@ -119,6 +119,14 @@ pub struct TreeHead {
     pub root: Digest,
 }
 
+impl TreeHead {
+    /// The root as a checkpoint writes it.
+    #[must_use]
+    pub fn root_text(&self) -> String {
+        STANDARD.encode(self.root)
+    }
+}
+
 /// What a signed checkpoint says, where one of the keys has signed it. Signatures of others, such as witnesses, are not
 /// looked at; neither are lines behind the root, which the format leaves to extensions.
 ///
@@ -135,6 +143,15 @@ pub fn open(note: &str, keys: &[PublicKey]) -> Result<TreeHead, BadNote> {
     }
     let is_signed = own.any(|key| signatures.lines().any(|line| key.has_signed(text, line)));
     if is_signed { Ok(head) } else { Err(BadNote::Unsigned) }
+}
+
+/// What a checkpoint says, whoever has signed it.
+///
+/// # Errors
+/// When it is no checkpoint.
+pub fn read(note: &str) -> Result<TreeHead, BadNote> {
+    let (text, _) = note.rsplit_once("\n\n").ok_or(BadNote::Form)?;
+    Ok(head_of(&note[..=text.len()])?.1)
 }
 
 fn head_of(text: &str) -> Result<(&str, TreeHead), BadNote> {

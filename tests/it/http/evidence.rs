@@ -22,10 +22,11 @@ use rightful::{
     },
     store::Checkpoint,
 };
+use serde_json::json;
 use tlog_tiles::tlog;
 use tokio::sync::watch;
 
-use super::apps;
+use super::{apps, audit::damage};
 use crate::support::{
     app::{Setup, TestApp, eventually},
     receiver::Receiver,
@@ -102,6 +103,35 @@ async fn a_checkpoint_is_a_signed_note_over_the_whole_log() {
         let metrics = app.nobody().get("/metrics").await.text;
         assert!(metrics.contains(&format!("rightful_log_entries {events}\n")), "{metrics}");
         assert!(!metrics.contains("rightful_checkpoints_signed_total 0\n"), "{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verification_walks_the_tree_and_its_checkpoints() {
+    let forged = "UPDATE checkpoints SET note = replace(note, ' rightful', ' wrongful') WHERE number = 2";
+    for (sql, reason) in [
+        ("UPDATE log_entries SET hashes = zeroblob(32) WHERE leaf_index = 0", "leaf_mismatch"),
+        ("DELETE FROM log_entries WHERE leaf_index = 1", "leaf_gap"),
+        ("DELETE FROM checkpoints WHERE number = 1", "checkpoint_gap"),
+        (forged, "checkpoint_unsigned"),
+    ] {
+        let key = NewKey::generate(ORIGIN).unwrap();
+        let setup = Setup { evidence: evidence(&[&key], Vec::new()), ..Setup::default() };
+        let app = TestApp::with(sqlite_store().await, setup).await;
+        app.admin().submit(1).await.ok();
+        signed(&app.service).await;
+        app.admin().submit(2).await.ok();
+        let newest = signed(&app.service).await;
+        let verified = app.auditor().get("/v1/audit/verify").await.ok();
+        assert_eq!(
+            (&verified["tree_size"], &verified["checkpoints"], &verified["signatures"]),
+            (&json!(newest.size), &json!(newest.number), &json!("checked"))
+        );
+        assert_eq!(verified["root"], newest.note.lines().nth(2).unwrap());
+        damage(&app, sql);
+        let broken = app.auditor().get("/v1/audit/verify").await.ok();
+        assert_eq!((&broken["ok"], &broken["broken"]["reason"]), (&json!(false), &json!(reason)), "{sql}");
+        assert!(broken["broken"]["index"].is_u64(), "{broken}");
     }
 }
 
