@@ -14,7 +14,7 @@ use super::{
     page::{Paging, Position},
     problem::Problem,
     query::Query,
-    requests::{MAX_NAME, MAX_REASON, person, shape::SubjectRef, subject, submit::idempotency},
+    requests::{MAX_NAME, MAX_REASON, named, person, shape::SubjectRef, subject, submit::idempotency},
 };
 use crate::{
     domain::{
@@ -215,7 +215,7 @@ fn name(fields: &mut Fields, member: &str) -> String {
 pub async fn list(call: Call) -> Answer {
     let query = call.query(&["subject_ref", "purpose", "limit", "cursor"])?;
     let filter = ConsentFilter {
-        subject_refs: query.text("subject_ref").map(|pseudonym| vec![pseudonym.to_owned()]),
+        subject_refs: named(&call, &query).await?,
         purpose: query.text("purpose").map(str::to_owned),
         recorded_by: None,
     };
@@ -246,13 +246,13 @@ async fn page(call: &Call, query: &Query, filter: ConsentFilter) -> Result<Page<
 )]
 pub async fn current(call: Call) -> Answer {
     let query = call.query(&["subject_ref"])?;
-    let Some(pseudonym) = query.text("subject_ref").filter(|text| !text.is_empty()) else {
+    let Some(pseudonyms) = named(&call, &query).await? else {
         return Err(Problem::parameter(
             "subject_ref",
             "is required; POST /v1/consents/search takes identities",
         ));
     };
-    let items = current_of(&call, vec![pseudonym.to_owned()]).await?;
+    let items = current_of(&call, pseudonyms).await?;
     Ok(json(StatusCode::OK, &Page { items, next_cursor: None }))
 }
 

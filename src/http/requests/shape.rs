@@ -250,7 +250,9 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
         subject_refs: reading
             .refs
             .iter()
-            .map(|(identity, pseudonym)| SubjectRef { identity: identity.clone(), r#ref: pseudonym.clone() })
+            .filter_map(|known| {
+                Some(SubjectRef { identity: known.identity.clone(), r#ref: known.shown.clone()? })
+            })
             .collect(),
         changes: confidential.and_then(|confidential| confidential.changes.as_ref()).map(|it| it.0.clone()),
         external_id: request.external_id.clone(),

@@ -7,11 +7,12 @@ use rightful::{
     domain::{
         audit::{ChainHead, EventName},
         clock::Clock,
+        pseudonym::PeriodKeys,
         request::{
             Answering, Kind, Outcome, Places, Request, RunCode, RunError, State, StepState, StepStatus,
         },
     },
-    store::{Inserted, NewSecrets, Store},
+    store::{Given, Inserted, NewSecrets, Store},
 };
 use serde_json::json;
 
@@ -81,8 +82,8 @@ pub async fn insert(store: &Store, mut request: Request, refs: &[(&str, &str)]) 
     let mut tx = store.begin().await.unwrap();
     let event = request.event(EventName::RequestCreated, "alice", json!({ "plan": request.plan }));
     let refs = pairs(refs);
-    let inserted =
-        tx.insert_request(&mut request, vec![event], &secrets(), None, &refs, &places(&refs)).await.unwrap();
+    let given = Given { refs: &refs, places: &places(&refs), keys: &PeriodKeys::default() };
+    let inserted = tx.insert_request(&mut request, vec![event], &secrets(), None, given).await.unwrap();
     assert_eq!(inserted, Inserted::Ok);
     tx.commit().await.unwrap();
     request
