@@ -131,7 +131,7 @@ async fn with_the_key_of_a_month_goes_what_leads_to_its_events() {
         assert_eq!(before["status"], "completed");
         age(&app, "2020-01").await;
         comes_back(&app, 7);
-        let second = submit(&app, 7).await;
+        let second = app.admin().submit(7).await.ok()["id"].as_str().unwrap().to_owned();
         let after = app.admin().until_end(&second).await;
         assert_eq!(after["status"], "completed");
 
