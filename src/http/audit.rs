@@ -94,7 +94,7 @@ pub struct BrokenBody {
         ("request_id" = Option<Uuid>, Query), ("event" = Option<String>, Query), ("actor" = Option<String>, Query),
         ("from" = Option<String>, Query, description = "RFC 3339, included"),
         ("to" = Option<String>, Query, description = "RFC 3339, excluded"),
-        ("subject_ref" = Option<String>, Query),
+        ("subject_ref" = Option<String>, Query, description = "Any pseudonym of the person"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Default 50"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
@@ -158,7 +158,7 @@ async fn filter(call: &Call, query: &Query) -> Result<EventFilter, Problem> {
         ("request_id" = Option<Uuid>, Query), ("event" = Option<String>, Query), ("actor" = Option<String>, Query),
         ("from" = Option<String>, Query, description = "RFC 3339, included"),
         ("to" = Option<String>, Query, description = "RFC 3339, excluded"),
-        ("subject_ref" = Option<String>, Query),
+        ("subject_ref" = Option<String>, Query, description = "Any pseudonym of the person"),
     ),
     responses(
         (status = 200, description = "The file", content(

@@ -202,7 +202,7 @@ fn name(fields: &mut Fields, member: &str) -> String {
 #[utoipa::path(
     get, path = "/v1/consents", tag = "Consents", operation_id = "listConsents",
     params(
-        ("subject_ref" = Option<String>, Query, description = "A pseudonym of the person"),
+        ("subject_ref" = Option<String>, Query, description = "Any pseudonym of the person"),
         ("purpose" = Option<String>, Query, description = "Exactly this"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Default 50"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
@@ -238,7 +238,7 @@ async fn page(call: &Call, query: &Query, filter: ConsentFilter) -> Result<Page<
 /// A person's last act for each purpose. Of two at the same time the one that was recorded later counts.
 #[utoipa::path(
     get, path = "/v1/consents/current", tag = "Consents", operation_id = "currentConsents",
-    params(("subject_ref" = String, Query, description = "A pseudonym of the person")),
+    params(("subject_ref" = String, Query, description = "Any pseudonym of the person")),
     responses(
         (status = 200, description = "One for each purpose", body = Page<ConsentBody>),
         (status = 422, response = super::openapi::ProblemAnswer),

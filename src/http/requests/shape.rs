@@ -100,7 +100,8 @@ pub struct RequestItem {
     plan: PlanRef,
     /// Null for auditors, and once it was destroyed.
     subject: Option<BTreeMap<String, Value>>,
-    /// The root identity's pseudonym; null until the person is resolved, and once the request was reduced.
+    /// The root identity's pseudonym, as it is shown in the month in which the request was made; null until the person is
+    /// resolved, and once the request was reduced.
     subject_ref: Option<String>,
     subject_refs: Vec<SubjectRef>,
     /// Of a rectification; null for auditors.
@@ -152,7 +153,7 @@ struct PlanRef {
     version: String,
 }
 
-/// A pseudonym of the person.
+/// A pseudonym of the person, as it is shown in one month: another one in every month.
 #[derive(Serialize, ToSchema)]
 pub struct SubjectRef {
     pub identity: String,

@@ -13,6 +13,7 @@ use rightful::{
         audit::{Verification, verify},
         consents::{Act, ConsentReading, Recorded, list, record},
         intake::{Submission, Submitted, submit},
+        pseudonyms::of_ref,
     },
     store::{ConsentFilter, NewConsent, NewSecrets},
 };
@@ -68,8 +69,11 @@ async fn give(harness: &Harness, of: Value, purpose: &str) -> ConsentReading {
 
 /// Purposes, and whether somebody can still be named.
 async fn known(harness: &Harness, refs: &[(String, String)], identity: &str) -> Vec<(String, bool)> {
-    let refs = refs.iter().filter(|(name, _)| name == identity).map(|(_, pseudonym)| pseudonym.clone());
-    let filter = ConsentFilter { subject_refs: Some(refs.collect()), ..ConsentFilter::default() };
+    let mut names = Vec::new();
+    for (_, shown) in refs.iter().filter(|(name, _)| name == identity) {
+        names.extend(of_ref(&harness.service, shown).await.unwrap());
+    }
+    let filter = ConsentFilter { subject_refs: Some(names), ..ConsentFilter::default() };
     let found = list(&harness.service, &reader("alice"), filter, None, 100).await.unwrap();
     found
         .into_iter()
