@@ -18,7 +18,7 @@ use super::{
     page::Paging,
     problem::{Code, Problem},
     query::Query,
-    requests::person,
+    requests::{named, person},
 };
 use crate::{
     domain::audit::{Event, EventName, verify::Broken},
@@ -144,7 +144,7 @@ impl VerificationBody {
         ("request_id" = Option<Uuid>, Query), ("event" = Option<String>, Query), ("actor" = Option<String>, Query),
         ("from" = Option<String>, Query, description = "RFC 3339, included"),
         ("to" = Option<String>, Query, description = "RFC 3339, excluded"),
-        ("subject_ref" = Option<String>, Query),
+        ("subject_ref" = Option<String>, Query, description = "Any pseudonym of the person"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Default 50"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
@@ -155,7 +155,7 @@ impl VerificationBody {
 )]
 pub async fn list(call: Call) -> Answer {
     let query = call.query(&[&FILTERS[..], &["limit", "cursor"]].concat())?;
-    let filter = filter(&query)?;
+    let filter = filter(&call, &query).await?;
     let (paging, page) = paging(&call, &query, format!("audit {filter:?}"))?;
     let reader = call.principal.sub.clone();
     let events = call
@@ -198,7 +198,7 @@ fn shown(call: &Call, paging: &Paging<Uuid>, mut items: Vec<Event>) -> HttpRespo
     json(StatusCode::OK, &Page { items, next_cursor })
 }
 
-fn filter(query: &Query) -> Result<EventFilter, Problem> {
+async fn filter(call: &Call, query: &Query) -> Result<EventFilter, Problem> {
     Ok(EventFilter {
         request_id: query.id("request_id")?,
         event: query.read("event", "the name of an event", |text| {
@@ -207,7 +207,7 @@ fn filter(query: &Query) -> Result<EventFilter, Problem> {
         actor: query.text("actor").map(str::to_owned),
         from: query.time("from")?,
         to: query.time("to")?,
-        subject_refs: query.text("subject_ref").map(|pseudonym| vec![pseudonym.to_owned()]),
+        subject_refs: named(call, query).await?,
     })
 }
 
@@ -219,7 +219,7 @@ fn filter(query: &Query) -> Result<EventFilter, Problem> {
         ("request_id" = Option<Uuid>, Query), ("event" = Option<String>, Query), ("actor" = Option<String>, Query),
         ("from" = Option<String>, Query, description = "RFC 3339, included"),
         ("to" = Option<String>, Query, description = "RFC 3339, excluded"),
-        ("subject_ref" = Option<String>, Query),
+        ("subject_ref" = Option<String>, Query, description = "Any pseudonym of the person"),
     ),
     responses(
         (status = 200, description = "The file", content(
@@ -230,7 +230,7 @@ fn filter(query: &Query) -> Result<EventFilter, Problem> {
 pub async fn export(call: Call) -> Answer {
     let query = call.query(&[&FILTERS[..], &["format"]].concat())?;
     let format = query.read("format", "ndjson or csv", Format::parse)?.unwrap_or(Format::Ndjson);
-    let filter = filter(&query)?;
+    let filter = filter(&call, &query).await?;
     let head = audit_export::head(format).map_err(Problem::internal)?;
     let reader = call.principal.sub.clone();
     let mut chunks = call

@@ -7,27 +7,12 @@ pub mod verification;
 
 use futures::{StreamExt, stream, stream::BoxStream};
 
-use super::{
-    Service,
-    error::ServiceError,
-    intake::{given_refs, registered},
-};
 use crate::{
-    domain::{audit::exported::Exported, request::Subject},
+    domain::audit::exported::Exported,
     store::{EventFilter, Snapshot, Store, StoreError},
 };
 
 pub use verification::{Verification, verify};
-
-/// The pseudonyms under which a person appears in the log.
-///
-/// # Errors
-/// When the plan or the subject is not known.
-pub fn pseudonyms(service: &Service, plan: &str, subject: &Subject) -> Result<Vec<String>, ServiceError> {
-    let plan = registered(service, plan)?.compiled;
-    let refs = given_refs(service, &plan, subject)?;
-    Ok(refs.into_iter().map(|(_, pseudonym)| pseudonym).collect())
-}
 
 /// All events that pass the filter, oldest first and with their places, chunk by chunk on one consistent state.
 #[must_use]

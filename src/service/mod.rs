@@ -25,6 +25,7 @@ pub mod manual;
 pub mod metrics;
 pub mod packages;
 pub mod preview;
+pub mod pseudonyms;
 pub mod readings;
 pub mod registry;
 pub mod reminders;
@@ -50,6 +51,7 @@ use evidence::Evidence;
 use ledger::Ledgers;
 use metrics::Metrics;
 use packages::Packages;
+use pseudonyms::Pseudonyms;
 use registry::Registry;
 use runs::Upkeep;
 use watchers::Watchers;
@@ -79,6 +81,7 @@ pub struct Service {
     pub code: CodeSteps,
     pub upkeep: Upkeep,
     pub ledgers: Ledgers,
+    pub pseudonyms: Pseudonyms,
     pub evidence: Evidence,
 }
 

@@ -21,13 +21,14 @@ use super::{
     body::Fields,
     call::{Call, json},
     problem::Problem,
+    query::Query,
 };
 use crate::{
     domain::{
         rectification::Changes,
         request::{Kind, Subject},
     },
-    service::{Service, audit, audit_readings::Person, readings::Reading},
+    service::{Service, audit_readings::Person, pseudonyms, readings::Reading},
 };
 
 /// Of names and ids in bodies, in characters.
@@ -71,8 +72,18 @@ pub async fn person(call: &mut Call) -> Result<Person, Problem> {
     let (plan, subject) = (fields.text("plan", MAX_NAME), subject(&mut fields));
     fields.end()?;
     let person = |service: Arc<Service>| async move {
-        let pseudonyms = audit::pseudonyms(&service, &plan, &subject)?;
+        let pseudonyms = pseudonyms::of_person(&service, &plan, &subject).await?;
         Ok(Person { plan, identities: subject.0.into_keys().collect(), pseudonyms })
     };
     call.run(person).await
+}
+
+/// The pseudonyms of the person whom a query names by one; `None` where it does not.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn named(call: &Call, query: &Query) -> Result<Option<Vec<String>>, Problem> {
+    let Some(shown) = query.text("subject_ref").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let shown = shown.to_owned();
+    call.run(|service| async move { pseudonyms::of_ref(&service, &shown).await }).await.map(Some)
 }

@@ -20,10 +20,7 @@ use serde_json::json;
 use sha2::Sha256;
 use tlog_tiles::tlog;
 
-use super::{
-    migrations::scripts,
-    support::{insert, new_request, raw},
-};
+use super::support::{back_before, insert, new_request, raw};
 use crate::{
     properties::random::Random,
     support::stores::{TestStore, empty_stores, stores},
@@ -234,11 +231,7 @@ async fn what_rolls_back_leaves_nothing_in_the_queue() {
 async fn a_store_that_has_events_is_sequenced_from_the_start_in_batches() {
     for fresh in empty_stores().await {
         fresh.store.migrate().await.unwrap();
-        // Before 0017_log.
-        for script in scripts(&fresh, "down.sql").iter().skip(16).rev() {
-            raw(&fresh, script).await.unwrap();
-        }
-        raw(&fresh, "DELETE FROM schema_migrations WHERE version >= 17").await.unwrap();
+        back_before(&fresh, 17).await;
         join_all((0..4).map(|_| write(&fresh.store, 3))).await;
         fresh.store.migrate().await.unwrap();
         // What is new meanwhile has to wait for its turn.
