@@ -16,6 +16,7 @@ use super::{
 mod answering;
 mod approval;
 mod asked;
+mod end;
 mod keep;
 pub mod letter;
 mod manual;
@@ -27,7 +28,7 @@ mod sample;
 mod state;
 mod transitions;
 
-pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, NEVER, SOON};
+pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, NEVER, Packed, SOON};
 pub use approval::{DenialReason, Refusal};
 pub use asked::{ExportOptions, Format, Places, Right};
 pub use keep::{Ends, Kept};
@@ -160,6 +161,9 @@ pub struct StepState {
     pub rows_withheld: i64,
     /// Recorded batches.
     pub batches: i32,
+    /// Of a rectification or a mask: what is written, never the values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     /// Of a manual step.

@@ -35,6 +35,20 @@ pub struct Answering {
     pub reminded_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
+    /// Of an export, once it is whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<Packed>,
+}
+
+/// The package that the person was given, or found ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packed {
+    /// In bytes.
+    pub size: u64,
+    /// Hex, over the package as it is handed out.
+    pub sha256: String,
+    /// To a recipient's key.
+    pub encrypted: bool,
 }
 
 /// How it was made sure that the person is who they say (Art. 12(6)).
