@@ -7,6 +7,7 @@ pub mod audit;
 pub mod audit_export;
 pub mod backups;
 pub mod catalogue;
+pub mod certificates;
 pub mod code;
 mod connectors;
 pub mod consents;
