@@ -4,6 +4,7 @@ mod architecture;
 mod backups;
 mod batches;
 mod catalog;
+mod certificates;
 mod cli;
 mod crash;
 mod engine;
