@@ -237,7 +237,7 @@ def main():
     print(f"certified: {statement['kind']} {statement['request_id']} is {statement['status']} ({statement['outcome']})")
     for step in statement["steps"]:
         rows = step["rows"]
-        print(ascii(f"{step['name']} {step['action']}: {rows['affected']} rows done, {rows['withheld']} withheld"))
+        print(ascii(f"{step['name']} {step['action']}: {rows['affected']} rows done, {rows['withheld']} withheld")[1:-1])
     print("proved by", place)
 
 

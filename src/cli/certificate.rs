@@ -9,8 +9,11 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Failure, Outcome, print, public_key};
-use crate::domain::certificate::{self, Invalid, MAX_SIZE, Verified};
+use super::{Failure, Outcome, print, public_key::public_key};
+use crate::domain::{
+    certificate::{self, Invalid, MAX_SIZE, Verified},
+    checkpoint::PublicKey,
+};
 
 /// Verifies certificates of requests.
 #[derive(Debug, Args)]
@@ -30,9 +33,9 @@ enum Action {
         /// The certificate as JSON; `-`: standard input.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// The log's public key, as `rightful keygen` prints it, or a file that holds some. One that signed is enough.
-        #[arg(long = "key", value_name = "PUBLIC", required = true)]
-        keys: Vec<String>,
+        /// The log's public key, as `rightful keygen` prints it, or a file that holds it. Of several one that signed is enough.
+        #[arg(long = "key", value_name = "PUBLIC", required = true, value_parser = public_key)]
+        keys: Vec<PublicKey>,
         /// Prints `{"ok": …, "failed": CHECK, "detail": …}` and what was proved.
         #[arg(long)]
         json: bool,
@@ -42,9 +45,8 @@ enum Action {
 impl Certificate {
     pub fn run(&self) -> Outcome {
         let Action::Verify { file, keys, json } = &self.action;
-        let keys = public_key::read(keys)?;
         let bytes = read(file)?;
-        match certificate::verify(&bytes, &keys) {
+        match certificate::verify(&bytes, keys) {
             Ok(verified) if *json => print(&format!("{}\n", as_json(&verified))),
             Ok(verified) => print(&as_text(&verified)),
             Err(invalid) => {
@@ -98,16 +100,13 @@ fn as_text(verified: &Verified) -> String {
         shown(&statement.plan.version),
     );
     for step in &statement.steps {
-        let rows = &step.rows;
+        let done = match step.by_hand.as_ref().and_then(|by_hand| by_hand.result) {
+            Some(result) => result.as_str().to_owned(),
+            None => format!("{} rows done, {} withheld", step.rows.affected, step.rows.withheld),
+        };
         let basis = step.basis.as_deref().map(|basis| format!(", {}", shown(basis))).unwrap_or_default();
-        text += &format!(
-            "  {} {} {}: {} rows done, {} withheld{basis}\n",
-            shown(&step.name),
-            shown(&step.action),
-            step.status.as_str(),
-            rows.affected,
-            rows.withheld
-        );
+        let (name, action) = (shown(&step.name), shown(&step.action));
+        text += &format!("  {name} {action} {}: {done}{basis}\n", step.status.as_str());
     }
     text + &format!(
         "proved by entry {} of the {} in the log {}\n",

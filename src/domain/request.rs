@@ -28,9 +28,10 @@ mod sample;
 mod state;
 mod transitions;
 
-pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, NEVER, Packed, SOON};
+pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, NEVER, SOON};
 pub use approval::{DenialReason, Refusal};
 pub use asked::{ExportOptions, Format, Places, Right};
+pub use end::Packed;
 pub use keep::{Ends, Kept};
 pub use manual::{ByHand, CODE, MANUAL, ManualResult};
 pub use replay::Replay;

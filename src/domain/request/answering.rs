@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{DenialReason, InvalidState, Refusal, Replay, Request, State};
+use super::{DenialReason, InvalidState, Packed, Refusal, Replay, Request, State};
 use crate::domain::{
     audit::{EventName, NewEvent, timestamp},
     deadline,
@@ -38,17 +38,6 @@ pub struct Answering {
     /// Of an export, once it is whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub package: Option<Packed>,
-}
-
-/// The package that the person was given, or found ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Packed {
-    /// In bytes.
-    pub size: u64,
-    /// Hex, over the package as it is handed out.
-    pub sha256: String,
-    /// To a recipient's key.
-    pub encrypted: bool,
 }
 
 /// How it was made sure that the person is who they say (Art. 12(6)).

@@ -14,7 +14,7 @@ pub const STYLE: &str = "\
     body{font:15px/1.5 Georgia,'Times New Roman',serif;color:#1b2430;max-width:50rem;margin:2rem auto;padding:0 1.5rem}\
     header{border-bottom:3px double #1b2430;padding-bottom:1rem;margin-bottom:1.5rem}\
     h1{font-size:2rem;font-weight:normal;letter-spacing:.02em;margin:.2rem 0}\
-    h2{font-size:1.1rem;margin:2rem 0 .5rem;border-bottom:1px solid #c9ced6;padding-bottom:.2rem}\
+    h3{font-size:1rem;margin:1.2rem 0 .3rem}h2{font-size:1.1rem;margin:2rem 0 .5rem;border-bottom:1px solid #c9ced6;padding-bottom:.2rem}\
     .over{font-variant:small-caps;letter-spacing:.15em;color:#5b6675;margin:0}\
     .end{font-size:1.2rem;margin:.3rem 0 0}\
     table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0}\
@@ -53,22 +53,20 @@ pub fn body(certificate: &Certificate) -> String {
     );
     facts(&mut html, certificate);
     steps(&mut html, &statement.steps);
-    html.push_str(
-        "<div class=\"sign\"><p>Place and date</p><p>Name and function</p><p>Signature</p></div>\
-         <section class=\"proof\"><h2>Proof</h2><p>The event below ended the request. Its <code>details.statement</code> is the \
-         SHA-256 of what this certificate states, and the proof shows that the event is in the audit log whose signed \
-         checkpoint ends it.</p>",
-    );
     let event = serde_json::to_string_pretty(event).unwrap_or_default();
-    let _ = write!(html, "<h2>Event</h2><pre>{}</pre>", escaped(&event));
-    let _ = write!(html, "<h2>Inclusion in the log</h2><pre>{}</pre>", escaped(proof));
     let _ = write!(
         html,
-        "<h2>How to verify it</h2><p>Take the same certificate as JSON, <code>GET /v1/requests/{}/certificate?format=json</code>, \
-         and the public key that the log's owner gave you, and run <code>rightful certificate verify certificate.json --key \
-         PUBLIC_KEY</code>, or without this software <code>python3 verify_certificate.py certificate.json PUBLIC_KEY</code>.</p>\
-         </section>",
-        statement.request_id
+        "<div class=\"sign\"><p>Place and date</p><p>Name and function</p><p>Signature</p></div>\
+         <section class=\"proof\"><h2>Proof</h2><p>The event below ended the request. Its <code>details.statement</code> is the \
+         SHA-256 of what this certificate states, and the proof leads from the event to the signed checkpoint of the audit log \
+         that stands at its end.</p><p>To verify it, take the same certificate as JSON \
+         (<code>GET /v1/requests/{}/certificate?format=json</code>) and the public key that the log's owner has given you, and \
+         run <code>rightful certificate verify certificate.json --key PUBLIC_KEY</code>, or, without this program, \
+         <code>python3 verify_certificate.py certificate.json PUBLIC_KEY</code>.</p>\
+         <h3>Event</h3><pre>{}</pre><h3>Inclusion in the log</h3><pre>{}</pre></section>",
+        statement.request_id,
+        escaped(&event),
+        escaped(proof)
     );
     html
 }
@@ -132,8 +130,12 @@ fn steps(html: &mut String, steps: &[Step]) {
         "<h2>What was done</h2><table class=\"steps\"><tr><th>Step</th><th>Action</th><th class=\"n\">Found</th>\
          <th class=\"n\">Done</th><th class=\"n\">Withheld</th><th class=\"n\">Left</th></tr>",
     );
-    let count = |rows: Option<i64>| rows.map_or_else(|| "–".to_owned(), |rows| rows.to_string());
     for step in steps {
+        // What a person did has no rows.
+        let counted = step.by_hand.is_none();
+        let count = |rows: Option<i64>| {
+            rows.filter(|_| counted).map_or_else(|| "–".to_owned(), |rows| rows.to_string())
+        };
         let mut notes = String::new();
         let mut note = |name: &str, value: &str| {
             let _ = write!(notes, "<span class=\"note\">{name}: {}</span>", escaped(value));
@@ -162,8 +164,8 @@ fn steps(html: &mut String, steps: &[Step]) {
             escaped(&step.action),
             step.status.as_str().replace('_', " "),
             count(step.rows.matched),
-            step.rows.affected,
-            step.rows.withheld,
+            count(Some(step.rows.affected)),
+            count(Some(step.rows.withheld)),
             count(step.rows.remaining)
         );
     }
