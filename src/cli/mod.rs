@@ -23,6 +23,7 @@ const THREADS_END: Duration = Duration::from_millis(500);
 
 mod audit;
 mod backup;
+mod certificate;
 mod check;
 mod demo;
 mod draft;
@@ -72,6 +73,7 @@ enum Command {
     KeyGen(keygen::KeyGen),
     Fixtures(fixtures::Fixtures),
     Audit(audit::Audit),
+    Certificate(certificate::Certificate),
     Backup(backup::Backup),
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApi),
@@ -132,6 +134,7 @@ pub fn run_with(code: CodeSteps) -> ExitCode {
         Command::KeyGen(keygen) => keygen.run(),
         Command::Fixtures(fixtures) => fixtures.run(&config),
         Command::Audit(audit) => audit.run(&config),
+        Command::Certificate(certificate) => certificate.run(),
         Command::Backup(backup) => backup.run(&config),
         Command::OpenApi(openapi) => openapi.run(),
     };

@@ -16,6 +16,7 @@ use super::{
 mod age;
 mod keep;
 mod relinked;
+mod written;
 
 pub use age::{Age, TimeKind, Wanted};
 pub use keep::KeepUntil;

@@ -16,6 +16,7 @@ use super::{
 mod answering;
 mod approval;
 mod asked;
+mod end;
 mod keep;
 pub mod letter;
 mod manual;
@@ -30,6 +31,7 @@ mod transitions;
 pub use answering::{Answered, Answering, Channel, Extension, IdentityCheck, NEVER, SOON};
 pub use approval::{DenialReason, Refusal};
 pub use asked::{ExportOptions, Format, Places, Right};
+pub use end::Packed;
 pub use keep::{Ends, Kept};
 pub use manual::{ByHand, CODE, MANUAL, ManualResult};
 pub use replay::Replay;
@@ -160,6 +162,9 @@ pub struct StepState {
     pub rows_withheld: i64,
     /// Recorded batches.
     pub batches: i32,
+    /// Of a rectification or a mask: what is written, never the values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     /// Of a manual step.

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use actix_web::{HttpResponse, http::header, web};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
 use super::{
     api::Api,
     call::Answer,
+    html::{self, escaped},
     openapi::{document, openapi_yaml},
     problem::Problem,
 };
@@ -37,24 +37,14 @@ pub async fn page(_: web::Data<Api>) -> Answer {
     let description = serde_json::to_value(document()).map_err(|_| Problem::internal("no description"))?;
     let mut html = String::new();
     render(&mut html, &description).map_err(|_| Problem::internal("the description cannot be written"))?;
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        STANDARD.encode(hash.as_ref())
-    );
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
-        .body(html))
+    Ok(html::page(description["info"]["title"].as_str().unwrap_or_default(), STYLE, &html))
 }
 
 fn render(html: &mut String, api: &Value) -> std::fmt::Result {
     let title = text(&api["info"]["title"]);
     write!(
         html,
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><style>{STYLE}</style></head><body>\
-         <h1>{title} {}</h1><p>{}</p><p><a href=\"/openapi.yaml\">openapi.yaml</a></p><h2>Operations</h2>",
+        "<h1>{title} {}</h1><p>{}</p><p><a href=\"/openapi.yaml\">openapi.yaml</a></p><h2>Operations</h2>",
         text(&api["info"]["version"]),
         text(&api["info"]["description"])
     )?;
@@ -68,7 +58,6 @@ fn render(html: &mut String, api: &Value) -> std::fmt::Result {
         write!(html, "<h3 id=\"{0}\">{0}</h3>", escaped(name))?;
         render_schema(html, schema)?;
     }
-    html.push_str("</body></html>");
     Ok(())
 }
 
@@ -165,8 +154,4 @@ fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 fn text(value: &Value) -> String {
     escaped(value.as_str().unwrap_or_default())
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -14,7 +14,9 @@ use crate::{
         request::Refusal,
         run::CannotDecide,
     },
-    service::{error::ServiceError, preview::PreviewError, retention::PolicyError},
+    service::{
+        certificates::NoCertificate, error::ServiceError, preview::PreviewError, retention::PolicyError,
+    },
     store::StoreError,
 };
 
@@ -59,6 +61,10 @@ impl From<ServiceError> for Problem {
             ServiceError::MustBeFinished(_)
             | ServiceError::PlanChanged { .. }
             | ServiceError::SubjectDoesNotFit => invalid_state(&error),
+            ServiceError::NoCertificate(reason @ NoCertificate::NotYet) => {
+                sentence(Code::Unavailable, &reason).header(header::RETRY_AFTER, "1")
+            }
+            ServiceError::NoCertificate(reason) => sentence(Code::NotFound, &reason),
             ServiceError::Hold(CannotEnd::OwnHold) => {
                 Self::new(Code::Forbidden, "A hold is ended by somebody else than who placed it.")
             }

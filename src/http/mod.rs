@@ -14,6 +14,7 @@ mod errors;
 mod gate;
 mod health;
 mod holds;
+mod html;
 mod limit;
 mod observe;
 mod openapi;

@@ -35,6 +35,7 @@ pub struct ProblemAnswer(ProblemBody);
         requests::steps::complete,
         requests::answering::draft, requests::list::summary, requests::list::search,
         requests::export::download, requests::export::link, requests::export::by_link,
+        requests::certificate::read,
         plans::list, plans::read, plans::version, plans::preview,
         holds::place, holds::list, holds::read, holds::end, consents::record, consents::list, consents::current,
         consents::search, webhooks::list, webhooks::redeliver,

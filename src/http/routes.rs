@@ -18,7 +18,7 @@ use super::{
     call::{Answer, Call},
     consents, docs, health, holds, plans,
     problem::{Code, Problem},
-    requests::{act, answering, decide, export, list, read, steps, submit},
+    requests::{act, answering, certificate, decide, export, list, read, steps, submit},
     runs::{self, replays, retention, schedules},
     webhooks,
 };
@@ -88,6 +88,7 @@ table! {
         POST "/v1/requests/{id}/extend" Answer => answering::extend;
         POST "/v1/requests/{id}/answered" Answer => answering::answered;
         GET "/v1/requests/{id}/answer" DraftAnswer => answering::draft;
+        GET "/v1/requests/{id}/certificate" ReadRequests => certificate::read;
         GET "/v1/requests/{id}/export" Download => export::download;
         POST "/v1/requests/{id}/export/link" LinkDownload => export::link;
         GET "/v1/plans" ReadPlans => plans::list;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{preview::PreviewError, retention::PolicyError};
+use super::{certificates::NoCertificate, preview::PreviewError, retention::PolicyError};
 use crate::{
     domain::{
         compile::subject::SubjectFault,
@@ -57,6 +57,9 @@ pub enum ServiceError {
     /// Its keys would be destroyed, and the rest could never be found again.
     #[error("what is left of it can no longer be found without its sealed keys, so it must be finished")]
     MustBeFinished(Status),
+    /// Of a request that has ended.
+    #[error(transparent)]
+    NoCertificate(#[from] NoCertificate),
     #[error(transparent)]
     Hold(#[from] CannotEnd),
     #[error("a run of this task is not over: {0}")]

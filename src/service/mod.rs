@@ -9,6 +9,7 @@ pub mod audit_readings;
 pub mod audit_summary;
 pub mod backups;
 pub mod catalogue;
+pub mod certificates;
 pub mod code;
 mod connectors;
 pub mod consents;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::domain::{
     audit::EventName,
-    request::{Lease, LeaseOf, Outcome, Request, RunCode, RunError, State},
+    request::{Lease, LeaseOf, Request, State},
 };
 
 /// PostgreSQL's clock as naive UTC; the time of the statement is stable within it, so indexes can be used.
@@ -197,18 +197,7 @@ impl Tx {
         worker: &str,
         now: NaiveDateTime,
     ) -> Result<(), StoreError> {
-        let error = RunError {
-            code: RunCode::AttemptsExhausted,
-            detail: format!("its worker ended {} times in a row without any progress on it", request.strikes),
-            connection: None,
-            step: None,
-            cause: Some(RunCode::Internal),
-        };
-        let details = json!({ "code": error.code, "cause": error.cause, "strikes": request.strikes });
-        let outcome = if request.touched { Outcome::Partial } else { Outcome::NothingDone };
-        request.state = State::Failed { finished_at: now.and_utc(), outcome, error };
-        request.lease_until = None;
-        let event = request.event(EventName::RequestFailed, worker, details);
+        let event = request.give_up(worker, now.and_utc());
         // The epoch rises here too: a worker that only seemed dead must not write over the end.
         self.raise_epoch(request, vec![event], None).await?;
         self.release(request.id).await

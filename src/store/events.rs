@@ -7,12 +7,15 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    conn::{Conn, on},
+    conn::{Conn, on, read},
     consents::known_by,
     rows::EventRow,
     schema::{audit_events, consent_refs, request_refs},
 };
-use crate::domain::audit::{Event, EventName, timestamp};
+use crate::domain::{
+    audit::{Event, EventName, timestamp},
+    request::Status,
+};
 
 /// Which events; `None` and an empty list do not restrict.
 #[derive(Debug, Clone, Default)]
@@ -142,6 +145,23 @@ impl Store {
         let rows: Vec<EventRow> = on!(&mut held.conn, |c| query.select(EventRow::as_select()).load(c).await)?;
         held.give_back();
         rows.into_iter().map(EventRow::into_event).collect()
+    }
+
+    /// The newest event of an end in a request's stream: one that was retried or taken up again has several.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn end_event(&self, id: Uuid) -> Result<Option<Event>, StoreError> {
+        let ends: Vec<&str> =
+            Status::ALL.into_iter().filter_map(Status::end_event).map(EventName::as_str).collect();
+        let query = audit_events::table
+            .filter(audit_events::stream.eq(format!("request:{id}")))
+            .filter(audit_events::event.eq_any(ends))
+            .order(audit_events::seq.desc())
+            .limit(1);
+        let row: Option<EventRow> =
+            read!(self, |c| query.select(EventRow::as_select()).first(c).await.optional());
+        row.map(EventRow::into_event).transpose()
     }
 }
 

@@ -5,6 +5,7 @@ mod backups;
 mod batches;
 mod canaries;
 mod catalog;
+mod certificates;
 mod cli;
 mod crash;
 mod engine;

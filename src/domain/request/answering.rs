@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{DenialReason, InvalidState, Refusal, Replay, Request, State};
+use super::{DenialReason, InvalidState, Packed, Refusal, Replay, Request, State};
 use crate::domain::{
     audit::{EventName, NewEvent, timestamp},
     deadline,
@@ -35,6 +35,9 @@ pub struct Answering {
     pub reminded_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
+    /// Of an export, once it is whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<Packed>,
 }
 
 /// How it was made sure that the person is who they say (Art. 12(6)).

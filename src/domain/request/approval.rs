@@ -120,10 +120,9 @@ impl Request {
     ) -> Result<NewEvent, Refusal> {
         self.require_decision_by(actor, "denied")?;
         let outcome = if self.touched { Outcome::Partial } else { Outcome::NothingDone };
-        self.state = State::Denied { finished_at: now, outcome };
         self.answering.denial = Some(reason);
         let details = json!({ "reason": reason.as_str(), "text_given": with_text == WithReason::Given });
-        Ok(self.event(EventName::RequestDenied, actor, details))
+        Ok(self.end(State::Denied { finished_at: now, outcome }, actor, details))
     }
 
     fn require_decision_by(&self, actor: &str, action: &'static str) -> Result<(), Refusal> {

@@ -104,11 +104,23 @@ impl Request {
         let outcome = self.interrupted_outcome();
         let details = json!({
             "code": error.code.as_str(), "cause": error.cause.map(RunCode::as_str), "step": error.step,
-            "outcome": outcome.as_str(),
         });
-        self.lease_until = None;
-        self.state = State::Failed { finished_at: now, outcome, error };
-        self.event(EventName::RequestFailed, actor, details)
+        self.end(State::Failed { finished_at: now, outcome, error }, actor, details)
+    }
+
+    /// Ends one that takes its workers down with it.
+    pub fn give_up(&mut self, actor: &str, now: DateTime<Utc>) -> NewEvent {
+        let strikes = self.strikes;
+        let error = RunError {
+            code: RunCode::AttemptsExhausted,
+            detail: format!("its worker ended {strikes} times in a row without any progress on it"),
+            connection: None,
+            step: None,
+            cause: Some(RunCode::Internal),
+        };
+        let details = json!({ "code": error.code, "cause": error.cause, "strikes": strikes });
+        let outcome = if self.touched { Outcome::Partial } else { Outcome::NothingDone };
+        self.end(State::Failed { finished_at: now, outcome, error }, actor, details)
     }
 
     /// Stops here until a legal hold ends; the attempt is given back.
@@ -151,9 +163,7 @@ impl Request {
     /// The end that a person asked for, reached between two batches.
     pub fn cancelled(&mut self, by: &str, now: DateTime<Utc>) -> NewEvent {
         let outcome = self.interrupted_outcome();
-        self.lease_until = None;
-        self.end_as_cancelled(outcome, now);
-        self.event(EventName::RequestCancelled, by, json!({ "outcome": outcome.as_str() }))
+        self.end_as_cancelled(outcome, by, json!({}), now)
     }
 
     /// Every step is verified: the one way to `completed`. `found` says whether the person's row was there.
@@ -170,14 +180,12 @@ impl Request {
         } else {
             Outcome::Done
         };
-        self.lease_until = None;
-        self.state = State::Completed { finished_at: now, outcome };
         let affected: i64 = self.steps.iter().map(|step| step.rows_affected).sum();
         NewEvent {
             rows: Some(
                 json!({ "matched": matched, "affected": affected, "withheld": withheld, "remaining": 0 }),
             ),
-            ..self.event(EventName::RequestCompleted, actor, json!({ "outcome": outcome.as_str() }))
+            ..self.end(State::Completed { finished_at: now, outcome }, actor, json!({}))
         }
     }
 

@@ -3,8 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::audit::EventName;
+
 /// What the outside sees of [`State`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Waits for a person: an approver, or whoever checks the identity.
     Pending,
@@ -53,7 +56,19 @@ impl Status {
 
     #[must_use]
     pub fn is_end(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Denied | Self::Cancelled)
+        self.end_event().is_some()
+    }
+
+    /// The event that tells of this end; `None` of what is no end.
+    #[must_use]
+    pub fn end_event(self) -> Option<EventName> {
+        match self {
+            Self::Completed => Some(EventName::RequestCompleted),
+            Self::Failed => Some(EventName::RequestFailed),
+            Self::Denied => Some(EventName::RequestDenied),
+            Self::Cancelled => Some(EventName::RequestCancelled),
+            Self::Pending | Self::Approved | Self::InProgress | Self::Paused | Self::OnHold => None,
+        }
     }
 
     /// Sealed keys go with the end; a failed request keeps them, so that `retry` still knows whom to look for.
@@ -64,7 +79,8 @@ impl Status {
 }
 
 /// Keeps apart the ends that must never look alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Done,
     /// A step or rows were withheld.

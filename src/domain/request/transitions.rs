@@ -55,10 +55,8 @@ impl Request {
             | State::Paused { .. }
             | State::OnHold => {
                 let details = json!({ "reason_given": with_reason == WithReason::Given });
-                let event = self.event(EventName::RequestCancelled, actor, details);
                 let outcome = if self.touched { Outcome::Partial } else { Outcome::NothingDone };
-                self.end_as_cancelled(outcome, now);
-                Ok(Cancelled::AtOnce(event))
+                Ok(Cancelled::AtOnce(self.end_as_cancelled(outcome, actor, details, now)))
             }
             State::Completed { .. }
             | State::Failed { .. }
@@ -68,11 +66,17 @@ impl Request {
     }
 
     /// Nobody is waited for any more.
-    pub(super) fn end_as_cancelled(&mut self, outcome: Outcome, now: DateTime<Utc>) {
-        self.state = State::Cancelled { finished_at: now, outcome };
+    pub(super) fn end_as_cancelled(
+        &mut self,
+        outcome: Outcome,
+        by: &str,
+        details: serde_json::Value,
+        now: DateTime<Utc>,
+    ) -> NewEvent {
         for step in self.steps.iter_mut().filter(|step| step.status == StepStatus::Waiting) {
             step.status = StepStatus::Pending;
         }
+        self.end(State::Cancelled { finished_at: now, outcome }, by, details)
     }
 
     /// Gives a failed or paused request a new budget of attempts and makes it due now.
@@ -115,6 +119,7 @@ impl Request {
             *step = StepState {
                 basis: step.basis.take(),
                 kept: step.kept.take(),
+                columns: std::mem::take(&mut step.columns),
                 rows_affected: step.rows_affected,
                 ..StepState::pending(&step.name, &step.action)
             };
@@ -147,6 +152,7 @@ impl StepState {
             .map(|step| Self {
                 basis: step.basis.clone(),
                 kept: step.until().map(|_| Kept::default()),
+                columns: step.action.written_columns(),
                 ..Self::pending(&step.name, step.action.name())
             })
             .collect()
@@ -165,6 +171,7 @@ impl StepState {
             rows_remaining: None,
             rows_withheld: 0,
             batches: 0,
+            columns: Vec::new(),
             started_at: None,
             finished_at: None,
             by_hand: None,

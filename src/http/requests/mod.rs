@@ -1,7 +1,8 @@
-//! Requests: submit, list, read, wait; decide on, cancel, retry; manual steps; and the month in which the person is answered.
+//! Requests: submit, list, read, wait; decide on, cancel, retry; manual steps; certificates; and the month in which the person is answered.
 
 pub mod act;
 pub mod answering;
+pub mod certificate;
 pub mod decide;
 pub mod export;
 pub mod list;

@@ -220,6 +220,8 @@ pub struct Links {
     #[serde(rename = "self")]
     pub self_: String,
     events: String,
+    /// Null until an end.
+    certificate: Option<String>,
 }
 
 /// A request as this reader may see it now.
@@ -292,7 +294,11 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
             .map(|answered| AnsweredBody { at: timestamp(answered.at), channel: answered.channel.as_str() }),
         replay: answering.replay.as_ref().map(|replay| ReplayBody { of: replay.of, run_id: replay.run }),
         outcome: request.state.outcome().map(|outcome| outcome.as_str()),
-        links: Links { events: format!("{own}/events"), self_: own },
+        links: Links {
+            events: format!("{own}/events"),
+            certificate: request.status().is_end().then(|| format!("{own}/certificate")),
+            self_: own,
+        },
     }
 }
 

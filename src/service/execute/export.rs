@@ -18,7 +18,7 @@ use crate::{
         audit::{EventName, NewEvent, timestamp},
         compiled::{Action, Exported, Step},
         package::{Heading, Packer, PlanPart, Recipient, RequestPart, Value},
-        request::{Confidential, ExportOptions, Request, Right, RunCode, StepState, StepStatus},
+        request::{Confidential, ExportOptions, Packed, Request, Right, RunCode, StepState, StepStatus},
     },
     service::packages::{Upload, discard, tidy},
     store::Package,
@@ -253,6 +253,7 @@ async fn record(
         "format": options.format.as_str(), "right": options.right.as_str(), "size": package.size,
         "encrypted_to_recipient": options.encrypt_to.is_some(), "expires_at": timestamp(package.expires_at),
     });
+    let packed = Packed { size: package.size, sha256: package.sha256.clone(), encrypted: package.encrypted };
     let mut tx = run.service.store.begin().await?;
     tx.put_package(package).await?;
     recorder
@@ -262,6 +263,7 @@ async fn record(
                 events.extend(exported(request, position, read, actor, now));
             }
             events.push(request.event(EventName::ExportCreated, actor, details));
+            request.answering.package = Some(packed);
             if request.steps.iter().all(StepState::is_verified) {
                 events.push(request.complete(found, actor, now));
             }

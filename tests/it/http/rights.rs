@@ -14,6 +14,7 @@ const TABLE: [(&str, &str, [bool; 4]); 54] = [
     ("GET", "/v1/requests/summary", [true, true, true, true]),
     ("POST", "/v1/requests/search", [true, true, true, true]),
     ("GET", "/v1/requests/{id}/answer", [true, true, false, false]),
+    ("GET", "/v1/requests/{id}/certificate", [true, true, true, true]),
     ("GET", "/v1/requests/{id}/export", [true, false, false, true]),
     ("POST", "/v1/requests/{id}/export/link", [true, false, false, false]),
     ("POST", "/v1/requests/{id}/approve", [false, true, false, false]),

@@ -65,7 +65,7 @@ async fn a_submission_is_answered_with_the_whole_request() {
                 },
                 "attempt": 0, "next_attempt_at": null, "error": null, "steps": steps, "created_by": "alice",
                 "hold_id": null, "identity_check": null, "export": null, "extension": null, "denial": null, "answered": null, "replay": null, "outcome": null,
-                "links": { "self": format!("/v1/requests/{id}"), "events": format!("/v1/requests/{id}/events") },
+                "links": { "self": format!("/v1/requests/{id}"), "events": format!("/v1/requests/{id}/events"), "certificate": null },
             })
         );
         assert_eq!(request["subject_refs"].as_array().unwrap().len(), 1);

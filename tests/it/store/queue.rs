@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use rightful::{
     domain::{
         audit::EventName,
+        certificate::Statement,
         clock::Clock,
         request::{Outcome, RunCode, State, Status},
     },
@@ -163,7 +164,9 @@ async fn a_request_that_takes_its_workers_down_fails_and_the_search_goes_on() {
         let why = failed.state.error().unwrap();
         assert_eq!((why.code, why.cause), (RunCode::AttemptsExhausted, Some(RunCode::Internal)));
         let events = store.request_events(deadly.id, 0, 10).await.unwrap();
-        assert_eq!(events.last().unwrap().event, "request.failed");
+        let end = store.end_event(deadly.id).await.unwrap().unwrap();
+        assert_eq!((events.last(), end.event.as_str()), (Some(&end), "request.failed"));
+        assert_eq!(end.details["statement"], Statement::of(&failed).unwrap().hash());
         assert_eq!(events.len(), 5);
         // Its person is free for a new request.
         insert(store, new_request(), &[("email", "e")]).await;

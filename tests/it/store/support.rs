@@ -57,6 +57,7 @@ pub fn new_request() -> Request {
             rows_remaining: None,
             rows_withheld: 0,
             batches: 0,
+            columns: Vec::new(),
             started_at: None,
             finished_at: None,
             by_hand: None,
