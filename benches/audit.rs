@@ -43,7 +43,11 @@ fn log(count: usize) -> Vec<Event> {
                     step: Some("shop.comments".to_owned()),
                     action: Some("delete".to_owned()),
                     rows: Some(json!({ "affected": 1000, "matched": 2104 })),
-                    ..NewEvent::new(EventName::StepBatch, "worker:host-1", json!({ "attempt": 1, "batch": batch }))
+                    ..NewEvent::new(
+                        EventName::StepBatch,
+                        "worker:host-1",
+                        json!({ "attempt": 1, "batch": batch }),
+                    )
                 };
                 events.push(Event::chained(new, Clock.new_id(), stream, Clock.now(), head));
             }
@@ -146,7 +150,10 @@ fn main() {
         bodies.iter().fold(0, |sum, body| sum ^ digest(&SHA256, &body[..450.min(body.len())]).as_ref()[0])
     });
     let store = runtime.block_on(Store::open_read_only(&url, Clock)).expect("a store");
-    assert_eq!(measure("reading the rows of a SQLite store", count, || runtime.block_on(read_all(&store))), count);
+    assert_eq!(
+        measure("reading the rows of a SQLite store", count, || runtime.block_on(read_all(&store))),
+        count
+    );
     let verified = measure("verifying a SQLite store", count, || runtime.block_on(verify(&store)));
     assert!(matches!(verified, Ok(Verification::Intact(_))), "{verified:?}");
     measure("reading an export", count, || std::fs::read(&ndjson).expect("the file").len());

@@ -37,8 +37,8 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::service::Service;
 use api::Api;
-use auth::{Verifier, keys::UnusableKey};
 pub(crate) use audit::VerificationBody;
+use auth::{Verifier, keys::UnusableKey};
 pub use openapi::openapi_yaml;
 
 /// Answers under way get this long when the server stops, in seconds.

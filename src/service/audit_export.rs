@@ -132,8 +132,7 @@ mod tests {
             rows: Some(json!({ "matched": 1 })),
             details: json!({}),
         };
-        let event =
-            Event::chained(new, Clock.new_id(), "request:x", Clock.now(), &mut ChainHead::default());
+        let event = Event::chained(new, Clock.new_id(), "request:x", Clock.now(), &mut ChainHead::default());
         Exported { event, index: Some(7) }
     }
 

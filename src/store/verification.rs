@@ -45,7 +45,12 @@ pub(super) struct Verified {
 
 impl Default for Verified {
     fn default() -> Self {
-        Self { event: (String::new(), i64::MIN), entry: i64::MIN, queued: String::new(), checkpoint: i64::MIN }
+        Self {
+            event: (String::new(), i64::MIN),
+            entry: i64::MIN,
+            queued: String::new(),
+            checkpoint: i64::MIN,
+        }
     }
 }
 
@@ -256,11 +261,11 @@ impl Snapshot {
     /// As every statement.
     pub async fn next_entries(&mut self) -> Result<Vec<LogEntry>, StoreError> {
         use log_entries as l;
-        let query = l::table.filter(l::leaf_index.gt(self.verified.entry)).order(l::leaf_index).limit(CHUNK).select((
-            l::leaf_index,
-            l::event_id,
-            l::hashes,
-        ));
+        let query = l::table
+            .filter(l::leaf_index.gt(self.verified.entry))
+            .order(l::leaf_index)
+            .limit(CHUNK)
+            .select((l::leaf_index, l::event_id, l::hashes));
         let entries: Vec<LogEntry> = load!(&mut self.held.conn, query)?;
         self.verified.entry = entries.last().map_or(self.verified.entry, |last| last.index);
         Ok(entries)
@@ -324,7 +329,8 @@ impl Snapshot {
             let Some((last, ..)) = rows.last() else { return Ok(None) };
             after = *last;
             for (index, hashes, stream, seq, hash) in rows {
-                let leaf = hash.as_deref().and_then(|hash| digest_of(hash.as_bytes())).map(|hash| leaf_of(&hash));
+                let leaf =
+                    hash.as_deref().and_then(|hash| digest_of(hash.as_bytes())).map(|hash| leaf_of(&hash));
                 let reason = if hash.is_none() { Fault::EventMissing } else { Fault::LeafMismatch };
                 if leaf.is_none_or(|leaf| !hashes.starts_with(&leaf)) {
                     return Ok(Some(Broken { stream, seq, reason, index: u64::try_from(index).ok() }));
@@ -341,7 +347,8 @@ impl Snapshot {
         use audit_events as e;
         let entry = || log_entries::table.filter(log_entries::event_id.eq(e::id));
         let queued = || log_queue::table.filter(log_queue::event_id.eq(e::id));
-        let broken = |reason| move |(stream, seq): (String, i64)| Broken::event(stream.as_bytes(), seq, reason);
+        let broken =
+            |reason| move |(stream, seq): (String, i64)| Broken::event(stream.as_bytes(), seq, reason);
         let lost = e::table
             .filter(not(exists(entry())).and(not(exists(queued()))))
             .order((e::stream, e::seq))
@@ -355,8 +362,7 @@ impl Snapshot {
             .filter(exists(entry()).and(exists(queued())))
             .order((e::stream, e::seq))
             .select((e::stream, e::seq));
-        let twice: Option<(String, i64)> =
-            on!(&mut self.held.conn, |c| twice.first(c).await.optional())?;
+        let twice: Option<(String, i64)> = on!(&mut self.held.conn, |c| twice.first(c).await.optional())?;
         Ok(twice.map(broken(Fault::QueueMismatch)))
     }
 }

@@ -81,9 +81,9 @@ impl Verify {
     fn export(&self, file: &Path) -> Outcome {
         let checkpoints = self.opened(&self.keys)?;
         let verification = verify_export(file, &checkpoints);
-        let verification = verification.map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
-        let signatures =
-            if checkpoints.is_empty() { Signatures::NotChecked } else { Signatures::Checked };
+        let verification =
+            verification.map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
+        let signatures = if checkpoints.is_empty() { Signatures::NotChecked } else { Signatures::Checked };
         match verification {
             offline::Verification::Intact(found) => {
                 let size = found.tree.size;
@@ -102,7 +102,9 @@ impl Verify {
             }
             offline::Verification::Broken(broken) => {
                 let hint = match broken.reason {
-                    Fault::SequenceGap | Fault::LeafGap => " (only an export of the whole log can be verified)",
+                    Fault::SequenceGap | Fault::LeafGap => {
+                        " (only an export of the whole log can be verified)"
+                    }
                     _ => "",
                 };
                 let failure = failure(&broken, hint);

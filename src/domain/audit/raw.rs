@@ -164,7 +164,8 @@ pub(super) mod tests {
 
         pub fn raw(&self) -> RawEvent<'_> {
             let event = &self.event;
-            let [id, request_id, rows, details] = self.texts.each_ref().map(|text| text.as_deref().map(str::as_bytes));
+            let [id, request_id, rows, details] =
+                self.texts.each_ref().map(|text| text.as_deref().map(str::as_bytes));
             RawEvent {
                 id: id.unwrap_or_default(),
                 stream: event.stream.as_bytes(),
@@ -191,7 +192,8 @@ pub(super) mod tests {
         assert_eq!(digest_of(text.as_bytes()), Some(digest));
         assert_eq!(digest_of(text.as_bytes()).unwrap().as_slice(), unhex(&text));
         assert_eq!(digest_of(genesis().as_bytes()), Some([0; 32]));
-        for wrong in [text.to_uppercase(), text[1..].to_owned(), text.clone() + "00", text.replace('f', "g")] {
+        for wrong in [text.to_uppercase(), text[1..].to_owned(), text.clone() + "00", text.replace('f', "g")]
+        {
             assert_eq!(digest_of(wrong.as_bytes()), None, "{wrong}");
         }
     }

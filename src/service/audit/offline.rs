@@ -90,7 +90,8 @@ pub fn verify_export(file: &Path, checkpoints: &[TreeHead]) -> Result<Verificati
 }
 
 fn walk(path: &Path, checkpoints: &[TreeHead]) -> Result<Verified, Stop> {
-    let mut notes = Notes { links: Sorter::new(), leaves: Sorter::new(), events: 0, hasher: Hasher::default() };
+    let mut notes =
+        Notes { links: Sorter::new(), leaves: Sorter::new(), events: 0, hasher: Hasher::default() };
     let mut lines = Lines::open(path)?;
     while let Some((offset, line)) = lines.next()? {
         match read_line(line, |event, index| notes.take(event, index, offset)) {

@@ -140,7 +140,8 @@ mod tests {
             let mut number = 1_u64;
             let mut expected = Vec::new();
             for _ in 0..count {
-                number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                number =
+                    number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 // With some that stand twice.
                 let record = (number >> 54).to_be_bytes();
                 expected.push(record);

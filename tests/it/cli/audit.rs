@@ -55,7 +55,8 @@ async fn an_auditor_verifies_a_copy_and_an_export_against_a_checkpoint() {
     let stranger = NewKey::generate(ORIGIN).unwrap();
     let wrong = ["--export", "audit.ndjson", "--checkpoint", "checkpoint", "--key"];
     assert!(
-        failure(&run(folder.path(), &[&wrong[..], &[&stranger.public]].concat())).contains("none of the given keys")
+        failure(&run(folder.path(), &[&wrong[..], &[&stranger.public]].concat()))
+            .contains("none of the given keys")
     );
     for no_key in [stranger.private.as_str(), "none.pub"] {
         assert_eq!(run(folder.path(), &[&wrong[..], &[no_key]].concat()).status.code(), Some(2));

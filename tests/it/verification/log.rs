@@ -49,8 +49,12 @@ impl Log {
 
     /// Events whose entry is among the first ones.
     pub fn events_before(&self, size: u64) -> Vec<usize> {
-        let placed: BTreeSet<&String> =
-            self.entries.iter().filter(|(index, ..)| index.cast_unsigned() < size).map(|(_, id, _)| id).collect();
+        let placed: BTreeSet<&String> = self
+            .entries
+            .iter()
+            .filter(|(index, ..)| index.cast_unsigned() < size)
+            .map(|(_, id, _)| id)
+            .collect();
         let is_old = |i: &usize| placed.contains(&self.events[*i].id.to_string());
         (0..self.events.len()).filter(is_old).collect()
     }
@@ -153,7 +157,8 @@ impl Log {
         }
         for (number, (size, note)) in (1..).zip(&self.checkpoints) {
             let note = quoted(note);
-            sql += &format!("INSERT INTO checkpoints VALUES ({number}, {size}, '2026-11-02 09:00:00', {note});");
+            sql +=
+                &format!("INSERT INTO checkpoints VALUES ({number}, {size}, '2026-11-02 09:00:00', {note});");
         }
         sql += &format!("UPDATE requests SET audit_seq = 0, audit_hash = '{}';", genesis());
         for (stream, (seq, hash)) in &self.heads {

@@ -52,8 +52,7 @@ async fn untouched(fresh: &TestStore, steps: usize, random: &mut Random) {
         random.shuffle(&mut lines);
         fs::write(&file, lines.iter().map(|line| line.clone() + "\n").collect::<String>()).unwrap();
         let exported = verify_export(&file, &checkpoints).unwrap();
-        let expected =
-            offline::Verified { events: found.events, tree: found.tree, waiting: found.waiting };
+        let expected = offline::Verified { events: found.events, tree: found.tree, waiting: found.waiting };
         assert_eq!(exported, offline::Verification::Intact(expected));
     }
 }
@@ -92,7 +91,9 @@ async fn a_key_that_is_not_known_is_told_from_a_signature_that_is_wrong() {
         assert_eq!(signatures(found(Keys::All(own)).await), Signatures::Checked);
         assert_eq!(signatures(found(Keys::Present(stranger.clone())).await), Signatures::NotChecked);
         assert_eq!(signatures(verify(&fresh.store).await.unwrap()), Signatures::NotChecked);
-        let Verification::Broken(broken) = found(Keys::All(stranger)).await else { panic!("a stranger's key") };
+        let Verification::Broken(broken) = found(Keys::All(stranger)).await else {
+            panic!("a stranger's key")
+        };
         assert_eq!(broken.reason, Fault::CheckpointUnsigned);
     }
 }

@@ -201,7 +201,12 @@ mod tests {
         let key = Places::new();
         let both = sum(&key, &[(b"a", b"1"), (b"b", b"2")]);
         assert!(both.are_those_of(&sum(&key, &[(b"b", b"2"), (b"a", b"1")])));
-        for other in [&[(b"a".as_slice(), b"2".as_slice()), (b"b", b"1")][..], &[(b"a", b"1")], &[], &[(b"a1", b""), (b"b", b"2")]] {
+        for other in [
+            &[(b"a".as_slice(), b"2".as_slice()), (b"b", b"1")][..],
+            &[(b"a", b"1")],
+            &[],
+            &[(b"a1", b""), (b"b", b"2")],
+        ] {
             assert!(!both.are_those_of(&sum(&key, other)));
         }
     }
