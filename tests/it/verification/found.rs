@@ -65,6 +65,8 @@ impl Attacked {
             builder.grow(size, random).await;
             older.push(builder.log().await);
         }
+        // At least one of those has less than what is published in the end.
+        builder.grow(older[0].entries.len() as u64 + 1, random).await;
         for _ in 0..random.below(30) {
             builder.step(random).await;
         }
@@ -77,6 +79,9 @@ impl Attacked {
         let other = other.log().await;
         let anchors = Anchors { keys: Keys::All(builder.keys), checkpoints: vec![published] };
         raw(&fresh, &without_rules(fresh.is_sqlite())).await.unwrap();
+        if fresh.is_sqlite() {
+            raw(&fresh, "PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
+        }
         let attacked = Self {
             fresh,
             scene: Scene { log, older, other, published },
