@@ -32,6 +32,7 @@ use crate::{
         ledger::Ledgers,
         metrics::Metrics,
         packages::Packages,
+        pseudonyms::Pseudonyms,
         registry::Registry,
         runs::Upkeep,
         watchers::Watchers,
@@ -87,6 +88,7 @@ pub(super) async fn service(config: &Config, code: CodeSteps) -> Result<Service,
         runs_wake: Arc::new(Notify::new()),
         upkeep: upkeep(config)?,
         ledgers: Ledgers::default(),
+        pseudonyms: Pseudonyms::default(),
         evidence: evidence(&config.evidence)?,
     })
 }

@@ -34,8 +34,8 @@ const ACTIONS: &str = "delete, archive, { soft_delete: COLUMN } or { mask: { COL
 impl Sections<'_> {
     pub(super) fn retention(&mut self, root: &Fields<'_>) -> Retention {
         let mut retention = Retention::default();
-        let [identities, requests, idempotency_keys] = Sweep::ALL.map(Sweep::as_str);
-        let known = ["policies", "archive", "ledger", identities, requests, idempotency_keys];
+        let [identities, requests, idempotency_keys, pseudonyms] = Sweep::ALL.map(Sweep::as_str);
+        let known = ["policies", "archive", "ledger", identities, requests, idempotency_keys, pseudonyms];
         let Some(fields) = self.section(root, "retention", &known) else { return retention };
         if fields.get("archive").is_some() {
             let folder = self.sources.folder.to_path_buf();
@@ -46,7 +46,9 @@ impl Sections<'_> {
             identities: self.period(&fields, identities),
             requests: self.period(&fields, requests),
             idempotency_keys: self.period(&fields, idempotency_keys),
+            pseudonyms: self.period(&fields, pseudonyms),
         };
+        self.check_pseudonyms(&fields, retention.periods);
         retention.ledger = self.period(&fields, "ledger").unwrap_or(retention.ledger);
         let Some(node) = fields.get("policies") else { return retention };
         for (name, node) in self.reader.map(node, "`retention.policies`").unwrap_or_default() {
@@ -71,6 +73,19 @@ impl Sections<'_> {
             );
         }
         retention
+    }
+
+    /// With a month's key goes whatever else of the month leads to a person: not before its own time.
+    fn check_pseudonyms(&mut self, fields: &Fields<'_>, periods: Periods) {
+        let Some(pseudonyms) = periods.pseudonyms else { return };
+        for longer in [Sweep::Identities, Sweep::Requests] {
+            if periods.of(longer).is_some_and(|period| period.is_longer_than(pseudonyms)) {
+                let name = longer.as_str();
+                let problem = format!("`pseudonyms` is shorter than `{name}`, which it would cut short");
+                let remedy = format!("write a period at least as long as `{name}`");
+                self.reader.error(fields.line_of("pseudonyms"), problem, remedy);
+            }
+        }
     }
 
     fn policy(&mut self, name: &At<String>, node: &Node) -> Option<(Policy, Option<Timing>)> {

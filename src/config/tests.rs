@@ -301,14 +301,19 @@ fn the_periods_of_the_services_own_data_are_read_and_their_faults_are_told() {
         let periods = with(section).unwrap_or_else(|faults| panic!("{faults:#?}")).retention.periods;
         Sweep::ALL.map(|sweep| periods.of(sweep).map(|period| period.to_string()).unwrap_or_default())
     };
-    assert_eq!(shown("identities: 90d, requests: 3y, idempotency_keys: 30d"), ["90d", "3y", "30d"]);
-    assert_eq!(shown("identities: 90d"), ["90d", "", ""]);
-    assert_eq!(shown("requests: 6mo"), ["", "6mo", ""]);
+    assert_eq!(
+        shown("identities: 90d, requests: 3y, idempotency_keys: 30d, pseudonyms: 3y"),
+        ["90d", "3y", "30d", "3y"]
+    );
+    assert_eq!(shown("identities: 90d"), ["90d", "", "", ""]);
+    assert_eq!(shown("requests: 6mo"), ["", "6mo", "", ""]);
     assert_eq!(parse_text(GOOD).unwrap().retention.periods, Periods::default());
     for (section, problem) in [
         ("identities: 90", "identities: `90` is no period"),
         ("requests: 0d", "requests: `0d` is no period"),
         ("idempotency_keys: soon", "idempotency_keys: `soon` is no period"),
+        ("requests: 3y, pseudonyms: 35mo", "`pseudonyms` is shorter than `requests`"),
+        ("identities: 90d, pseudonyms: 2mo", "`pseudonyms` is shorter than `identities`"),
         ("identity: 90d", "did you mean `identities`?"),
     ] {
         let faults = with(section).unwrap_err();

@@ -20,6 +20,7 @@ pub mod number;
 pub mod package;
 pub mod period;
 pub mod plan;
+pub mod pseudonym;
 pub mod rectification;
 pub mod replay;
 pub mod request;

@@ -61,6 +61,13 @@ impl Period {
         }
     }
 
+    /// Counted from the beginning of a year of 365 days.
+    #[must_use]
+    pub fn is_longer_than(self, other: Self) -> bool {
+        let after = |period: Self| period.after(DateTime::UNIX_EPOCH).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        after(self) > after(other)
+    }
+
     /// `None` for units of a fixed length; `Some(None)` for too many months.
     fn months(self) -> Option<Option<u32>> {
         match self.unit {

@@ -1,5 +1,6 @@
 //! The retention of what the service keeps itself (GDPR Art. 5(1)(e)): first the sealed identities go, then what else leads
-//! to a person, each a period after the end. Counts and the audit log stay.
+//! to a person, each a period after the end, and at last the key of the month under which the log shows people. Counts and the
+//! audit log stay.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,6 +9,7 @@ use serde_json::json;
 use super::{
     audit::{EventName, NewEvent, timestamp},
     period::Period,
+    pseudonym::Month,
 };
 
 /// How long each is kept, counted from a request's end or its answer, whichever is later, and from a hold's end. `None`: for
@@ -17,6 +19,8 @@ pub struct Periods {
     pub identities: Option<Period>,
     pub requests: Option<Period>,
     pub idempotency_keys: Option<Period>,
+    /// Counted from the end of the month, too.
+    pub pseudonyms: Option<Period>,
 }
 
 impl Periods {
@@ -26,6 +30,7 @@ impl Periods {
             Sweep::Identities => self.identities,
             Sweep::Requests => self.requests,
             Sweep::IdempotencyKeys => self.idempotency_keys,
+            Sweep::Pseudonyms => self.pseudonyms,
         }
     }
 }
@@ -38,10 +43,12 @@ pub enum Sweep {
     /// What else of a request or a hold leads to a person; its identities too, if they are still there.
     Requests,
     IdempotencyKeys,
+    /// The keys of months of which everything is over, and what else of that still leads to a person.
+    Pseudonyms,
 }
 
 impl Sweep {
-    pub const ALL: [Self; 3] = [Self::Identities, Self::Requests, Self::IdempotencyKeys];
+    pub const ALL: [Self; 4] = [Self::Identities, Self::Requests, Self::IdempotencyKeys, Self::Pseudonyms];
 
     /// Also its key in the configuration.
     #[must_use]
@@ -50,6 +57,7 @@ impl Sweep {
             Self::Identities => "identities",
             Self::Requests => "requests",
             Self::IdempotencyKeys => "idempotency_keys",
+            Self::Pseudonyms => "pseudonyms",
         }
     }
 
@@ -66,6 +74,8 @@ pub struct Swept {
     pub requests: usize,
     pub holds: usize,
     pub idempotency_keys: usize,
+    /// Whose key was destroyed.
+    pub months: usize,
 }
 
 impl Swept {
@@ -80,16 +90,20 @@ impl Swept {
             requests: self.requests + more.requests,
             holds: self.holds + more.holds,
             idempotency_keys: self.idempotency_keys + more.idempotency_keys,
+            months: self.months + more.months,
         }
     }
 
-    /// The event that commits with it. `before`: what ended, and was answered, until then.
+    /// The event that commits with it. `before`: what ended, and was answered, until then; `months`: whose key it was.
     #[must_use]
-    pub fn event(self, sweep: Sweep, before: DateTime<Utc>) -> NewEvent {
-        let details = json!({
+    pub fn event(self, sweep: Sweep, before: DateTime<Utc>, months: &[Month]) -> NewEvent {
+        let mut details = json!({
             "what": sweep.as_str(), "before": timestamp(before),
             "requests": self.requests, "holds": self.holds, "idempotency_keys": self.idempotency_keys,
         });
+        if sweep == Sweep::Pseudonyms {
+            details["months"] = months.iter().map(Month::to_string).collect();
+        }
         NewEvent::new(EventName::RetentionSwept, "system", details)
     }
 }

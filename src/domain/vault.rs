@@ -18,12 +18,20 @@ pub struct Vault {
     refs: hmac::Key,
     wrapping: [u8; 32],
     ledger: [u8; 32],
+    periods: [u8; 32],
     cursor: hmac::Key,
 }
 
 /// A request's own data key, or a ledger's, unwrapped.
 #[derive(Clone)]
 pub struct DataKey([u8; 32]);
+
+/// The key of a calendar month, under which pseudonyms are shown: see [`super::pseudonym`].
+#[derive(Clone)]
+pub struct PeriodKey {
+    requests: hmac::Key,
+    consents: hmac::Key,
+}
 
 /// Sealed data could not be opened: another key, or somebody changed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,11 +46,12 @@ impl Vault {
             refs: hmac::Key::new(hmac::HMAC_SHA256, &derive(master, b"rightful subject_ref v1")),
             wrapping: derive(master, b"rightful data key wrapping v1"),
             ledger: derive(master, b"rightful ledger key wrapping v1"),
+            periods: derive(master, b"rightful period key wrapping v1"),
             cursor: hmac::Key::new(hmac::HMAC_SHA256, &derive(master, b"rightful page cursor v1")),
         }
     }
 
-    /// The pseudonym of one identity: hex HMAC-SHA-256 over connection, schema, table, column, the compared form of
+    /// The compared pseudonym of one identity, which is never shown: hex HMAC-SHA-256 over connection, schema, table, column, the compared form of
     /// the value and, with a scope, the scope's values. Each part is length-prefixed.
     #[must_use]
     pub fn subject_ref(&self, place: [&str; 4], value: &Key, scope: &[Key]) -> String {
@@ -96,6 +105,22 @@ impl Vault {
         let opened = open(&self.ledger, wrapped, b"ledger key")?;
         opened.try_into().map(DataKey).map_err(|_| Unopened)
     }
+
+    /// A new random key of a month and its wrapped form. No other wrapping opens it.
+    #[must_use]
+    pub fn new_period_key(&self) -> (PeriodKey, Vec<u8>) {
+        let secret: [u8; 32] = random();
+        let wrapped = seal(&self.periods, &secret, b"period key");
+        (PeriodKey::new(&secret), wrapped)
+    }
+
+    /// # Errors
+    /// When the wrapped key was made under another `pseudonym_key`.
+    pub fn unwrap_period_key(&self, wrapped: &[u8]) -> Result<PeriodKey, Unopened> {
+        let opened = open(&self.periods, wrapped, b"period key")?;
+        let secret: [u8; 32] = opened.try_into().map_err(|_| Unopened)?;
+        Ok(PeriodKey::new(&secret))
+    }
 }
 
 impl fmt::Debug for Vault {
@@ -140,6 +165,31 @@ impl DataKey {
 impl fmt::Debug for DataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DataKey([redacted])")
+    }
+}
+
+impl PeriodKey {
+    fn new(secret: &[u8; 32]) -> Self {
+        let key = |label: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, &derive(secret, label));
+        Self { requests: key(b"rightful shown ref v1"), consents: key(b"rightful shown ref of consents v1") }
+    }
+
+    /// Hex HMAC-SHA-256 over a compared pseudonym, as requests and holds show it.
+    #[must_use]
+    pub fn shown(&self, pseudonym: &str) -> String {
+        hex(hmac::sign(&self.requests, pseudonym.as_bytes()).as_ref())
+    }
+
+    /// The same as consents show it.
+    #[must_use]
+    pub fn shown_of_consent(&self, pseudonym: &str) -> String {
+        hex(hmac::sign(&self.consents, pseudonym.as_bytes()).as_ref())
+    }
+}
+
+impl fmt::Debug for PeriodKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PeriodKey([redacted])")
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     page::Paging,
     problem::{Code, Problem},
     query::Query,
-    requests::person,
+    requests::{named, person},
 };
 use crate::{
     domain::audit::{EventName, verify::Broken},
@@ -94,7 +94,7 @@ pub struct BrokenBody {
         ("request_id" = Option<Uuid>, Query), ("event" = Option<String>, Query), ("actor" = Option<String>, Query),
         ("from" = Option<String>, Query, description = "RFC 3339, included"),
         ("to" = Option<String>, Query, description = "RFC 3339, excluded"),
-        ("subject_ref" = Option<String>, Query),
+        ("subject_ref" = Option<String>, Query, description = "Any pseudonym of the person"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Default 50"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
     ),
@@ -105,7 +105,7 @@ pub struct BrokenBody {
 )]
 pub async fn list(call: Call) -> Answer {
     let query = call.query(&[&FILTERS[..], &["limit", "cursor"]].concat())?;
-    let filter = filter(&query)?;
+    let filter = filter(&call, &query).await?;
     page(&call, &query, filter).await
 }
 
@@ -137,7 +137,7 @@ async fn page(call: &Call, query: &Query, filter: EventFilter) -> Answer {
     Ok(json(StatusCode::OK, &Page { items, next_cursor }))
 }
 
-fn filter(query: &Query) -> Result<EventFilter, Problem> {
+async fn filter(call: &Call, query: &Query) -> Result<EventFilter, Problem> {
     Ok(EventFilter {
         request_id: query.id("request_id")?,
         event: query.read("event", "the name of an event", |text| {
@@ -146,7 +146,7 @@ fn filter(query: &Query) -> Result<EventFilter, Problem> {
         actor: query.text("actor").map(str::to_owned),
         from: query.time("from")?,
         to: query.time("to")?,
-        subject_refs: query.text("subject_ref").map(|pseudonym| vec![pseudonym.to_owned()]),
+        subject_refs: named(call, query).await?,
     })
 }
 
@@ -158,7 +158,7 @@ fn filter(query: &Query) -> Result<EventFilter, Problem> {
         ("request_id" = Option<Uuid>, Query), ("event" = Option<String>, Query), ("actor" = Option<String>, Query),
         ("from" = Option<String>, Query, description = "RFC 3339, included"),
         ("to" = Option<String>, Query, description = "RFC 3339, excluded"),
-        ("subject_ref" = Option<String>, Query),
+        ("subject_ref" = Option<String>, Query, description = "Any pseudonym of the person"),
     ),
     responses(
         (status = 200, description = "The file", content(
@@ -169,7 +169,7 @@ fn filter(query: &Query) -> Result<EventFilter, Problem> {
 pub async fn export(call: Call) -> Answer {
     let query = call.query(&[&FILTERS[..], &["format"]].concat())?;
     let format = query.read("format", "ndjson or csv", Format::parse)?.unwrap_or(Format::Ndjson);
-    let filter = filter(&query)?;
+    let filter = filter(&call, &query).await?;
     let head = audit_export::head(format).map_err(Problem::internal)?;
     let (sender, receiver) = mpsc::channel::<Result<Bytes, Problem>>(AHEAD);
     let service = call.api.service.clone();

@@ -14,7 +14,7 @@ use super::{
     page::{Paging, Position},
     problem::Problem,
     query::Query,
-    requests::{MAX_NAME, MAX_REASON, person, shape::SubjectRef, subject, submit::idempotency},
+    requests::{MAX_NAME, MAX_REASON, named, person, shape::SubjectRef, subject, submit::idempotency},
 };
 use crate::{
     domain::{
@@ -202,7 +202,7 @@ fn name(fields: &mut Fields, member: &str) -> String {
 #[utoipa::path(
     get, path = "/v1/consents", tag = "Consents", operation_id = "listConsents",
     params(
-        ("subject_ref" = Option<String>, Query, description = "A pseudonym of the person"),
+        ("subject_ref" = Option<String>, Query, description = "Any pseudonym of the person"),
         ("purpose" = Option<String>, Query, description = "Exactly this"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Default 50"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
@@ -215,7 +215,7 @@ fn name(fields: &mut Fields, member: &str) -> String {
 pub async fn list(call: Call) -> Answer {
     let query = call.query(&["subject_ref", "purpose", "limit", "cursor"])?;
     let filter = ConsentFilter {
-        subject_refs: query.text("subject_ref").map(|pseudonym| vec![pseudonym.to_owned()]),
+        subject_refs: named(&call, &query).await?,
         purpose: query.text("purpose").map(str::to_owned),
         recorded_by: None,
     };
@@ -238,7 +238,7 @@ async fn page(call: &Call, query: &Query, filter: ConsentFilter) -> Result<Page<
 /// A person's last act for each purpose. Of two at the same time the one that was recorded later counts.
 #[utoipa::path(
     get, path = "/v1/consents/current", tag = "Consents", operation_id = "currentConsents",
-    params(("subject_ref" = String, Query, description = "A pseudonym of the person")),
+    params(("subject_ref" = String, Query, description = "Any pseudonym of the person")),
     responses(
         (status = 200, description = "One for each purpose", body = Page<ConsentBody>),
         (status = 422, response = super::openapi::ProblemAnswer),
@@ -246,13 +246,13 @@ async fn page(call: &Call, query: &Query, filter: ConsentFilter) -> Result<Page<
 )]
 pub async fn current(call: Call) -> Answer {
     let query = call.query(&["subject_ref"])?;
-    let Some(pseudonym) = query.text("subject_ref").filter(|text| !text.is_empty()) else {
+    let Some(pseudonyms) = named(&call, &query).await? else {
         return Err(Problem::parameter(
             "subject_ref",
             "is required; POST /v1/consents/search takes identities",
         ));
     };
-    let items = current_of(&call, vec![pseudonym.to_owned()]).await?;
+    let items = current_of(&call, pseudonyms).await?;
     Ok(json(StatusCode::OK, &Page { items, next_cursor: None }))
 }
 

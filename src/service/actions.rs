@@ -16,6 +16,7 @@ use crate::{
     domain::{
         audit::NewEvent,
         compiled::{CompiledPlan, Step},
+        pseudonym::{PeriodKeys, Ref},
         request::{Cancelled, Confidential, Kind, Places, Refusal, Request, State, WithReason},
     },
     store::{NewSecrets, Tx},
@@ -85,24 +86,23 @@ pub async fn retry(
 ) -> Result<Reading, ServiceError> {
     let request = service.store.request(id).await?.ok_or(ServiceError::NotFound)?;
     let known = complete(service, request).await?;
+    let keys = service.pseudonyms.of(service, known.request.created_at).await?;
     let mut tx = service.store.begin().await?;
-    let outcome = retry_in(service, &mut tx, reader, &known, with_reason).await;
+    let outcome = retry_in(service, &mut tx, reader, &known, &keys, with_reason).await;
     let (request, refs) = finish(tx, outcome).await?;
     service.watchers.changed(&request);
     service.wake.notify_one();
     Ok(Reading { request, refs, ..known })
 }
 
-/// Identities and pseudonyms.
-pub(super) type Refs = Vec<(String, String)>;
-
 async fn retry_in(
     service: &Service,
     tx: &mut Tx,
     reader: &Reader,
     known: &Reading,
+    keys: &PeriodKeys,
     with_reason: WithReason,
-) -> Result<(Request, Refs), ServiceError> {
+) -> Result<(Request, Vec<Ref>), ServiceError> {
     let id = known.request.id;
     let mut request = tx.lock_request(id).await?.ok_or(ServiceError::NotFound)?;
     let had_ended = request.status().is_end();
@@ -113,13 +113,13 @@ async fn retry_in(
     let newer = newer_version(service, &request, known);
     let refs = match &newer {
         Some(newer) => {
-            repin(tx, &mut request, newer, &mut event).await?;
+            repin(tx, &mut request, newer, keys, &mut event).await?;
             // What was approved was the other version; a replay's run was approved with whatever the plans are.
             let is_replay = request.answering.replay.is_some();
             if service.approval.contains(&request.kind) && !is_replay {
                 request.state = State::Pending;
             }
-            &newer.refs
+            keys.refs(request.created_at, newer.refs.iter().cloned())
         }
         None => {
             // One that was completed before is no request of the person's any more.
@@ -129,19 +129,19 @@ async fn retry_in(
             {
                 return Err(ServiceError::Duplicate(Some(open)));
             }
-            &known.refs
+            known.refs.clone()
         }
     };
     tx.append(&mut request, vec![event]).await?;
     tx.save(&request).await?;
-    Ok((request, refs.clone()))
+    Ok((request, refs))
 }
 
 /// A later version of a request's plan, and what follows from it.
 pub(super) struct Newer {
     plan: Arc<CompiledPlan>,
     steps: Arc<[Step]>,
-    refs: Refs,
+    refs: Vec<(String, String)>,
     places: Places,
 }
 
@@ -166,6 +166,7 @@ pub(super) async fn repin(
     tx: &mut Tx,
     request: &mut Request,
     Newer { plan, steps, refs, places }: &Newer,
+    keys: &PeriodKeys,
     event: &mut NewEvent,
 ) -> Result<(), ServiceError> {
     if let Some(details) = event.details.as_object_mut() {
@@ -179,7 +180,7 @@ pub(super) async fn repin(
     if let Some(open) = tx.reopen(request, places).await? {
         return Err(ServiceError::Duplicate(Some(open)));
     }
-    Ok(tx.add_refs(request.id, refs).await?)
+    Ok(tx.add_refs(request, refs, keys).await?)
 }
 
 /// Free text that belongs to a change. It is sealed with the request: no event holds free text.

@@ -2,18 +2,11 @@
 
 use futures::stream::BoxStream;
 
-use super::{
-    Service,
-    error::ServiceError,
-    intake::{given_refs, registered},
-};
+use super::{Service, error::ServiceError};
 use crate::{
-    domain::{
-        audit::{
-            Event,
-            verify::{Broken, OwnerHead, Verified, Verifier},
-        },
-        request::Subject,
+    domain::audit::{
+        Event,
+        verify::{Broken, OwnerHead, Verified, Verifier},
     },
     store::{EventFilter, EventOrder, EventPage, Snapshot, Store, StoreError},
 };
@@ -36,16 +29,6 @@ pub async fn list(
     page: &EventPage,
 ) -> Result<Vec<Event>, ServiceError> {
     Ok(service.store.events(filter, page).await?)
-}
-
-/// The pseudonyms under which a person appears in the log.
-///
-/// # Errors
-/// When the plan or the subject is not known.
-pub fn pseudonyms(service: &Service, plan: &str, subject: &Subject) -> Result<Vec<String>, ServiceError> {
-    let plan = registered(service, plan)?.compiled;
-    let refs = given_refs(service, &plan, subject)?;
-    Ok(refs.into_iter().map(|(_, pseudonym)| pseudonym).collect())
 }
 
 /// All events that pass the filter, oldest first, chunk by chunk on one consistent state.

@@ -14,6 +14,7 @@ use crate::{
     domain::{
         audit::ChainHead,
         consent::{Consent, ConsentConfidential, ConsentState, ShownText, Source},
+        pseudonym::shown,
         request::{Refusal, Subject},
     },
     store::{self, ConsentFilter, NewConsent, StoreError, WholeConsent},
@@ -39,6 +40,7 @@ pub struct ConsentReading {
     /// `None` for who may not see identities, once the person was erased, or when it was sealed under another
     /// `pseudonym_key`.
     pub confidential: Option<ConsentConfidential>,
+    /// Identities and shown pseudonyms.
     pub refs: Vec<(String, String)>,
     pub is_pseudonymised: bool,
 }
@@ -84,20 +86,23 @@ pub async fn record(service: &Service, reader: &Reader, act: Act) -> Result<Reco
     let confidential = ConsentConfidential { subject: act.subject, note: act.note };
     let secrets = seal(service, &confidential)?;
     let key = idempotency.map(|given| (given.key.as_str(), given.fingerprint.as_str()));
+    let keys = service.pseudonyms.of(service, now).await?;
+    let new = NewConsent { consent, secrets, refs: &refs, keys: &keys, idempotency: key };
     let mut tx = service.store.begin().await?;
-    let (consent, confidential) =
-        match tx.record_consent(NewConsent { consent, secrets, refs: &refs, idempotency: key }).await? {
-            store::Recorded::Whole(consent) => (consent, Some(confidential)),
-            store::Recorded::Pseudonymised(consent) => (consent, None),
-            store::Recorded::IdempotencyConflict => {
-                tx.rollback().await?;
-                let again = again_under(service, reader, idempotency).await?;
-                // Its time was over in this very moment.
-                return again.ok_or(ServiceError::Store(StoreError::Busy));
-            }
-        };
+    let (consent, confidential) = match tx.record_consent(new).await? {
+        store::Recorded::Whole(consent) => (consent, Some(confidential)),
+        store::Recorded::Pseudonymised(consent) => (consent, None),
+        store::Recorded::IdempotencyConflict => {
+            tx.rollback().await?;
+            let again = again_under(service, reader, idempotency).await?;
+            // Its time was over in this very moment.
+            return again.ok_or(ServiceError::Store(StoreError::Busy));
+        }
+    };
     tx.commit().await?;
     let is_pseudonymised = confidential.is_none();
+    let shown = |(identity, r): (String, String)| Some((identity, keys.shown_of_consent(now, &r)?));
+    let refs = refs.into_iter().filter_map(shown).collect();
     Ok(Recorded::New(ConsentReading { consent, confidential, refs, is_pseudonymised }, subject_found))
 }
 
@@ -167,5 +172,5 @@ fn reading(service: &Service, reader: &Reader, whole: WholeConsent) -> ConsentRe
     let confidential = secrets
         .filter(|_| reader.identities || is_own)
         .and_then(|sealed| open(service, consent.id, &sealed.wrapped_key, &sealed.confidential));
-    ConsentReading { consent, confidential, refs, is_pseudonymised }
+    ConsentReading { consent, confidential, refs: shown(refs), is_pseudonymised }
 }

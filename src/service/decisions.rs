@@ -10,7 +10,10 @@ use super::{
     registry::Availability,
 };
 use crate::{
-    domain::request::{DenialReason, Request, WithReason},
+    domain::{
+        pseudonym::PeriodKeys,
+        request::{DenialReason, Request, WithReason},
+    },
     store::Tx,
 };
 
@@ -28,8 +31,9 @@ pub async fn approve(
 ) -> Result<Reading, ServiceError> {
     let request = service.store.request(id).await?.ok_or(ServiceError::NotFound)?;
     let known = complete(service, request).await?;
+    let keys = service.pseudonyms.of(service, known.request.created_at).await?;
     let mut tx = service.store.begin().await?;
-    let outcome = approve_in(service, &mut tx, reader, &known, plan_version, with_note).await;
+    let outcome = approve_in(service, &mut tx, reader, (&known, &keys), plan_version, with_note).await;
     let request = finish(tx, outcome).await?;
     service.watchers.changed(&request);
     service.wake.notify_one();
@@ -40,7 +44,7 @@ async fn approve_in(
     service: &Service,
     tx: &mut Tx,
     reader: &Reader,
-    known: &Reading,
+    (known, keys): (&Reading, &PeriodKeys),
     plan_version: &str,
     with_note: WithReason,
 ) -> Result<Request, ServiceError> {
@@ -57,7 +61,7 @@ async fn approve_in(
     }
     if from != plan_version {
         let newer = newer_version(service, &request, known).ok_or(ServiceError::SubjectDoesNotFit)?;
-        repin(tx, &mut request, &newer, &mut event).await?;
+        repin(tx, &mut request, &newer, keys, &mut event).await?;
     }
     tx.write(&mut request, vec![event]).await?;
     Ok(request)

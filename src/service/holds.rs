@@ -22,6 +22,7 @@ use crate::{
         compiled::{CompiledPlan, KeyColumn},
         hold::{Ground, Hold, HoldConfidential, Scope, table_of},
         key::{Key, Tuple},
+        pseudonym::shown,
         request::{Request, Subject},
     },
     store::{StoreError, Tx, WholeHold},
@@ -49,6 +50,7 @@ pub struct HoldReading {
     pub hold: Hold,
     /// `None` once it was destroyed, or when it was sealed under another `pseudonym_key`.
     pub confidential: Option<HoldConfidential>,
+    /// Identities and shown pseudonyms.
     pub refs: Vec<(String, String)>,
 }
 
@@ -100,11 +102,14 @@ pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> 
         plan_version: Some(plan.version.clone()),
     };
     let secrets = seal(service, &confidential)?;
-    let event = hold.placed(subject_ref(&refs), subject_found);
+    let keys = service.pseudonyms.of(service, now).await?;
+    let shown = shown(keys.refs(now, refs.iter().cloned()));
+    let event = hold.placed(subject_ref(&shown), subject_found);
     let mut tx = service.store.begin().await?;
-    let placed = tx.place_hold(&mut hold, event, &secrets, &refs).await;
+    let placed = tx.place_hold(&mut hold, event, &secrets, &refs, &keys).await;
     finish(tx, placed.map_err(ServiceError::from)).await?;
-    Ok(Placed { reading: HoldReading { hold, confidential: Some(confidential), refs }, subject_found })
+    let reading = HoldReading { hold, confidential: Some(confidential), refs: shown };
+    Ok(Placed { reading, subject_found })
 }
 
 /// What is known of a person who is named.

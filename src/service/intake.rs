@@ -24,7 +24,7 @@ use crate::{
             StepState, Subject,
         },
     },
-    store::{Inserted, NewSecrets, StoreError},
+    store::{Given, Inserted, NewSecrets, StoreError},
 };
 
 /// How far a caller's clock may be ahead; such a `submitted_at` counts as now.
@@ -79,8 +79,11 @@ pub async fn submit(
     let idempotency = submission.idempotency.as_ref();
     let key = idempotency.map(|given| (given.key.as_str(), given.fingerprint.as_str()));
 
+    let keys = service.pseudonyms.of(service, request.created_at).await?;
+    let given = Given { refs: &refs, places: &places, keys: &keys };
+
     let mut tx = service.store.begin().await?;
-    match tx.insert_request(&mut request, vec![created], &secrets, key, &refs, &places).await? {
+    match tx.insert_request(&mut request, vec![created], &secrets, key, given).await? {
         Inserted::Ok => tx.commit().await?,
         Inserted::Duplicate(open) => {
             tx.rollback().await?;
@@ -94,6 +97,7 @@ pub async fn submit(
         }
     }
     service.wake.notify_one();
+    let refs = keys.refs(request.created_at, refs);
     Ok(Submitted::New(Reading::of_new(request, confidential, refs)))
 }
 

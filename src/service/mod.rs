@@ -23,6 +23,7 @@ pub mod manual;
 pub mod metrics;
 pub mod packages;
 pub mod preview;
+pub mod pseudonyms;
 pub mod readings;
 pub mod registry;
 pub mod reminders;
@@ -48,6 +49,7 @@ use evidence::Evidence;
 use ledger::Ledgers;
 use metrics::Metrics;
 use packages::Packages;
+use pseudonyms::Pseudonyms;
 use registry::Registry;
 use runs::Upkeep;
 use watchers::Watchers;
@@ -77,6 +79,7 @@ pub struct Service {
     pub code: CodeSteps,
     pub upkeep: Upkeep,
     pub ledgers: Ledgers,
+    pub pseudonyms: Pseudonyms,
     pub evidence: Evidence,
 }
 

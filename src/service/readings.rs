@@ -9,6 +9,7 @@ use super::{Service, error::ServiceError};
 use crate::{
     domain::{
         audit::Event,
+        pseudonym::{Ref, compared},
         request::{Confidential, InvalidState, Kind, Places, Request, letter},
         vault::Vault,
     },
@@ -53,8 +54,8 @@ pub struct Reading {
     pub request: Request,
     /// `None` once it was destroyed, or when it was sealed under another `pseudonym_key`.
     pub confidential: Option<Confidential>,
-    /// Identities and pseudonyms that are known, by identity.
-    pub refs: Vec<(String, String)>,
+    /// What is known of the person, by identity.
+    pub refs: Vec<Ref>,
     /// Of a completed export.
     pub package: Option<Package>,
     /// What of it has gone, and when.
@@ -65,15 +66,15 @@ impl Reading {
     /// Where it stands among the open requests.
     pub(super) fn places(&self, vault: &Vault) -> Places {
         match &self.confidential {
-            Some(confidential) => confidential.places(vault, &self.refs),
-            None => Places::new(self.refs.iter().map(|(_, pseudonym)| pseudonym.clone())),
+            Some(confidential) => confidential.places(vault, &compared(&self.refs)),
+            None => Places::new(self.refs.iter().map(|known| known.compared.clone())),
         }
     }
 
     /// Of a request that was just made: nothing has to be read again.
     #[must_use]
-    pub fn of_new(request: Request, confidential: Confidential, mut refs: Vec<(String, String)>) -> Self {
-        refs.sort();
+    pub fn of_new(request: Request, confidential: Confidential, mut refs: Vec<Ref>) -> Self {
+        refs.sort_by(|one, other| one.identity.cmp(&other.identity));
         Self { request, confidential: Some(confidential), refs, package: None, swept: None }
     }
 }
@@ -95,7 +96,7 @@ async fn with_all(
     service: &Service,
     request: Request,
     confidential: Option<Confidential>,
-    refs: Vec<(String, String)>,
+    refs: Vec<Ref>,
 ) -> Result<Reading, ServiceError> {
     let has_ended = request.status().is_end();
     let package = match request.kind == Kind::Export && has_ended {

@@ -24,7 +24,7 @@ use crate::{
         run::{Params, Run, Task},
         vault::DataKey,
     },
-    store::{Inserted, StoreError},
+    store::{Given, Inserted, StoreError},
 };
 
 mod preview;
@@ -250,8 +250,10 @@ async fn plan(service: &Service, name: &str) -> Result<Option<Arc<CompiledPlan>>
 /// erasure already, that one is waited for: its tables may have been done before the restore.
 async fn insert(service: &Service, accepted: Accepted, item: &Item) -> Result<Option<Uuid>, Interrupt> {
     let Accepted { mut request, refs, places, secrets, created, .. } = accepted;
+    let keys = service.pseudonyms.of(service, request.created_at).await?;
+    let given = Given { refs: &refs, places: &places, keys: &keys };
     let mut tx = service.store.begin().await?;
-    let inserted = tx.insert_request(&mut request, vec![created], &secrets, None, &refs, &places).await?;
+    let inserted = tx.insert_request(&mut request, vec![created], &secrets, None, given).await?;
     match inserted {
         Inserted::Ok => {
             // Another worker has the run, and has made the request: this one is taken back with the transaction.

@@ -1,5 +1,5 @@
 //! The retention of the service's own data: what has ended long enough ago loses first its identities, then whatever else
-//! leads to a person. Counts and the audit log stay.
+//! leads to a person, and a month of which everything has ended its key. Counts and the audit log stay.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,6 +29,10 @@ const BATCH: i64 = 100;
 /// Sweeps at once and from then on, until `stop` turns true. Several processes may do so: they share the work.
 pub async fn run(service: Arc<Service>, mut stop: watch::Receiver<bool>) {
     while service.upkeep.periods != Periods::default() && !*stop.borrow() {
+        // Another process may have destroyed some: nor does this one keep them.
+        if let Err(error) = service.pseudonyms.reload(&service).await {
+            tracing::warn!(%error, "the keys of months could not be read");
+        }
         for sweep in Sweep::ALL {
             if let Err(error) = carry_out(&service, sweep, &stop).await {
                 tracing::warn!(sweep = sweep.as_str(), %error, "what is over could not be removed; tried again in an hour");
@@ -78,11 +82,15 @@ pub async fn carry_out_batch(
     }
     let corrected = match sweep {
         Sweep::Identities => corrected(service, &due).await?,
-        Sweep::Requests | Sweep::IdempotencyKeys => Vec::new(),
+        Sweep::Requests | Sweep::IdempotencyKeys | Sweep::Pseudonyms => Vec::new(),
     };
     let mut tx = service.store.begin().await?;
     let swept = tx.sweep(sweep, &due, &corrected, before, now).await;
-    finish(tx, swept.map_err(ServiceError::from)).await
+    let swept = finish(tx, swept.map_err(ServiceError::from)).await?;
+    if swept.months > 0 {
+        service.pseudonyms.reload(service).await?;
+    }
+    Ok(swept)
 }
 
 /// What has to be known of the rectifications among them once nobody can read any more what they were asked for.

@@ -29,6 +29,7 @@ use super::{
 use crate::domain::{
     audit::ChainHead,
     consent::{Consent, ConsentState, ShownText, Source},
+    pseudonym::PeriodKeys,
     rectification::Identities,
     request::{Kind, Status},
 };
@@ -103,6 +104,8 @@ pub struct NewConsent<'a> {
     pub secrets: NewSecrets,
     /// Identities and pseudonyms.
     pub refs: &'a [(String, String)],
+    /// Under which they are shown.
+    pub keys: &'a PeriodKeys,
     /// The key and the body's fingerprint.
     pub idempotency: Option<(&'a str, &'a str)>,
 }
@@ -173,12 +176,19 @@ async fn was_erased_since(conn: &Conn, pseudonyms: &[&str], at: NaiveDateTime) -
     Ok(found > 0)
 }
 
-async fn put_consent_refs(conn: &Conn, id: &str, refs: &[(String, String)]) -> Result<(), StoreError> {
+async fn put_consent_refs(
+    conn: &Conn,
+    id: &str,
+    refs: &[(String, String)],
+    shown: impl Fn(&str) -> Option<String>,
+) -> Result<(), StoreError> {
+    let shown = &shown;
     each!(conn, refs, |named| {
         let row = (
             consent_refs::consent_id.eq(id),
             consent_refs::identity.eq(&named.0),
             consent_refs::pseudonym.eq(&named.1),
+            consent_refs::shown.eq(shown(&named.1)),
         );
         diesel::insert_into(consent_refs::table)
             .values(row)
@@ -225,7 +235,7 @@ impl Tx {
     /// # Errors
     /// As every statement.
     pub async fn record_consent(&mut self, new: NewConsent<'_>) -> Result<Recorded, StoreError> {
-        let NewConsent { mut consent, secrets, refs, idempotency } = new;
+        let NewConsent { mut consent, secrets, refs, keys, idempotency } = new;
         let pseudonyms = sorted(refs);
         let clock = self.clock;
         let (conn, start) = self.opening();
@@ -236,7 +246,9 @@ impl Tx {
             was_erased_since(conn, &pseudonyms, consent.at.naive_utc())
         )?;
         put_last(&mut consent, id, at)?;
-        let event = consent.recorded(refs.first().map(|(_, pseudonym)| pseudonym.clone()));
+        let recorded_at = consent.recorded_at;
+        let shown = |pseudonym: &str| keys.shown_of_consent(recorded_at, pseudonym);
+        let event = consent.recorded(refs.first().and_then(|(_, pseudonym)| shown(pseudonym)));
         let events = chain(clock, &consent.stream(), &mut consent.head, vec![event])?;
         let row = ConsentRow::of(&consent, (!was_erased).then_some(&secrets));
         let text = consent.id.to_string();
@@ -247,7 +259,7 @@ impl Tx {
         let (is_first, ..) = try_join!(
             take_key(conn, &consent, idempotency),
             insert,
-            put_consent_refs(conn, &text, refs),
+            put_consent_refs(conn, &text, refs, shown),
             insert_events(conn, &events)
         )?;
         Ok(match (is_first, was_erased) {
@@ -286,7 +298,11 @@ impl Tx {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn move_consents(&mut self, identities: &Identities) -> Result<(), StoreError> {
+    pub async fn move_consents(
+        &mut self,
+        identities: &Identities,
+        keys: &PeriodKeys,
+    ) -> Result<(), StoreError> {
         let Identities { before, after, copies_before, copies_after } = identities;
         let now = self.clock.now().naive_utc();
         let conn = &*self.conn().await?;
@@ -301,7 +317,7 @@ impl Tx {
             // Those alone: what a consent knew of another row stays to tell that an address has changed hands.
             let gained: Vec<_> = after.iter().filter(|new| !before.contains(new)).cloned().collect();
             for id in &ids {
-                put_consent_refs(conn, id, &gained).await?;
+                put_consent_refs(conn, id, &gained, |pseudonym| keys.shown_last(pseudonym)).await?;
             }
             let staying = sorted(after);
             let given_up: Vec<&str> =

@@ -1,7 +1,7 @@
 //! Legal holds. Placing one and resolving a person exclude each other on PostgreSQL by an advisory lock, on SQLite by
 //! there being one writer: either the resolution sees the hold, or the hold finds the resolved request.
 
-use chrono::NaiveDateTime;
+use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use crate::domain::{
     audit::{ChainHead, NewEvent},
     clock::Clock,
     hold::{Ended, Ground, Hold, Scope},
+    pseudonym::PeriodKeys,
     request::{Request, Status},
 };
 
@@ -92,7 +93,7 @@ pub struct WholeHold {
     pub hold: Hold,
     /// `None` once they were destroyed.
     pub secrets: Option<NewSecrets>,
-    /// Identities and pseudonyms, by identity name.
+    /// Identities and shown pseudonyms, by identity name.
     pub refs: Vec<(String, String)>,
 }
 
@@ -138,10 +139,20 @@ pub(super) async fn hold_on(
     Ok(None)
 }
 
-async fn put_hold_refs(conn: &Conn, id: &str, refs: &[(String, String)]) -> Result<(), StoreError> {
+async fn put_hold_refs(
+    conn: &Conn,
+    id: &str,
+    placed_at: DateTime<Utc>,
+    refs: &[(String, String)],
+    keys: &PeriodKeys,
+) -> Result<(), StoreError> {
     each!(conn, refs, |named| {
-        let row =
-            (hold_refs::hold_id.eq(id), hold_refs::identity.eq(&named.0), hold_refs::pseudonym.eq(&named.1));
+        let row = (
+            hold_refs::hold_id.eq(id),
+            hold_refs::identity.eq(&named.0),
+            hold_refs::pseudonym.eq(&named.1),
+            hold_refs::shown.eq(keys.shown(placed_at, &named.1)),
+        );
         diesel::insert_into(hold_refs::table).values(row).on_conflict_do_nothing()
     });
     Ok(())
@@ -167,6 +178,7 @@ impl Tx {
         event: NewEvent,
         secrets: &NewSecrets,
         refs: &[(String, String)],
+        keys: &PeriodKeys,
     ) -> Result<(), StoreError> {
         if let conn @ Conn::Postgres(_) = self.conn().await? {
             conn.batch(EXCLUDE_RESOLUTIONS).await?;
@@ -182,7 +194,7 @@ impl Tx {
         );
         let conn = self.conn().await?;
         on!(conn, |c| diesel::insert_into(holds::table).values(row).execute(c).await)?;
-        put_hold_refs(conn, id, refs).await?;
+        put_hold_refs(conn, id, hold.placed_at, refs, keys).await?;
         for mut request in self.resolved_requests_of(refs).await? {
             if !hold.covers(request.kind, &request.plan, &request.steps) {
                 continue;
@@ -209,16 +221,16 @@ impl Tx {
         &mut self,
         refs: &[(String, String)],
         new: &[(String, String)],
+        keys: &PeriodKeys,
     ) -> Result<(), StoreError> {
         let conn = self.conn().await?;
         exclude_placements(conn).await?;
-        let known = hold_refs::table
-            .filter(hold_refs::pseudonym.eq_any(sorted(refs)))
-            .select(hold_refs::hold_id)
-            .distinct();
-        let ids: Vec<String> = shared!(conn, |c| known.load(c).await)?;
-        for id in &ids {
-            put_hold_refs(conn, id, new).await?;
+        let known =
+            hold_refs::table.filter(hold_refs::pseudonym.eq_any(sorted(refs))).select(hold_refs::hold_id);
+        let known = holds::table.filter(holds::id.eq_any(known)).select((holds::id, holds::placed_at));
+        let known: Vec<(String, NaiveDateTime)> = shared!(conn, |c| known.load(c).await)?;
+        for (id, placed_at) in &known {
+            put_hold_refs(conn, id, placed_at.and_utc(), new, keys).await?;
         }
         Ok(())
     }
@@ -262,8 +274,9 @@ impl Tx {
         let Some((row, sealed)) = found else { return Ok(None) };
         let refs = hold_refs::table
             .filter(hold_refs::hold_id.eq(&text))
-            .order(hold_refs::identity)
-            .select((hold_refs::identity, hold_refs::pseudonym));
+            .filter(hold_refs::shown.is_not_null())
+            .order((hold_refs::identity, hold_refs::pseudonym))
+            .select((hold_refs::identity, hold_refs::shown.assume_not_null()));
         let refs = on!(self.conn().await?, |c| refs.load(c).await)?;
         WholeHold::of(row, sealed, refs).map(Some)
     }

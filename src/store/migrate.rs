@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 17] = [
+const MIGRATIONS: [Migration; 18] = [
     migration!(1, "0001_requests"),
     migration!(2, "0002_audit"),
     migration!(3, "0003_plans"),
@@ -46,6 +46,7 @@ const MIGRATIONS: [Migration; 17] = [
     migration!(15, "0015_sweeps"),
     migration!(16, "0016_keeps"),
     migration!(17, "0017_log"),
+    migration!(18, "0018_pseudonyms"),
 ];
 
 const JOURNAL: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \

@@ -25,6 +25,7 @@ mod log_schema;
 mod migrate;
 mod outbox;
 mod packages;
+mod periods;
 mod plans;
 mod pool;
 mod prepared;
@@ -62,7 +63,7 @@ pub use reads::{Page, RequestFilter, Sort, Whole};
 pub use runs::{Begun, ClaimedRun, RunFilter};
 pub use schedules::Firing;
 pub use snapshot::{Head, Snapshot};
-pub use submission::{Inserted, NewSecrets};
+pub use submission::{Given, Inserted, NewSecrets};
 pub use sweeps::{Due, SweptRequest};
 pub use tx::{Saved, Taken, Tx};
 

@@ -15,7 +15,10 @@ use super::{
     schema::{idempotency_keys, request_refs, request_secrets, requests},
     tx::sorted,
 };
-use crate::domain::request::{Kind, Outcome, Request, Status};
+use crate::domain::{
+    pseudonym::Ref,
+    request::{Kind, Outcome, Request, Status},
+};
 
 /// The answering of a replay's request. In a value of it the quotes would be escaped.
 pub(super) const OF_REPLAYS: &str = r#"%"replay":{%"#;
@@ -61,8 +64,8 @@ pub struct Whole {
     pub request: Request,
     /// The wrapped data key and what is sealed under it.
     pub secrets: Option<(Vec<u8>, Vec<u8>)>,
-    /// Identities and pseudonyms, by identity name.
-    pub refs: Vec<(String, String)>,
+    /// By identity name.
+    pub refs: Vec<Ref>,
 }
 
 /// Restricts a boxed query. A macro, because the two boxed types share no trait that one function could name.
@@ -127,6 +130,13 @@ macro_rules! placed {
             Sort::Due => query.order((requests::due_at.asc(), requests::id.asc())),
         }
     }};
+}
+
+/// Identity, and its pseudonym as it is compared and as it is shown.
+type RefRow = (String, String, Option<String>);
+
+fn known((identity, compared, shown): RefRow) -> Ref {
+    Ref { identity, compared, shown }
 }
 
 /// The requests that are known by one of these pseudonyms.
@@ -219,7 +229,7 @@ impl Store {
         let refs = request_refs::table
             .filter(request_refs::request_id.eq(&text))
             .order(request_refs::identity)
-            .select((request_refs::identity, request_refs::pseudonym));
+            .select((request_refs::identity, request_refs::pseudonym, request_refs::shown));
         let held = self.lookup().await?;
         let conn = &held.conn;
         let request = async {
@@ -228,10 +238,11 @@ impl Store {
             Ok::<_, StoreError>(row)
         };
         let secrets = async { Ok(shared!(conn, |c| secrets.get_result(c).await.optional())?) };
-        let refs = async { Ok(shared!(conn, |c| refs.load(c).await)?) };
+        let refs = async { Ok(shared!(conn, |c| refs.load::<RefRow>(c).await)?) };
         let (request, secrets, refs) = try_join!(request, secrets, refs)?;
         held.give_back();
         let Some(row) = request else { return Ok(None) };
+        let refs = refs.into_iter().map(known).collect();
         Ok(Some(Whole { request: row.into_request()?, secrets, refs }))
     }
 
@@ -251,11 +262,11 @@ impl Store {
         rows.into_iter().map(RequestRow::into_request).collect()
     }
 
-    /// Identities and pseudonyms that are known of a request's person, by identity name.
+    /// What is known of a request's person, by identity name.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn refs(&self, id: Uuid) -> Result<Vec<(String, String)>, StoreError> {
+    pub async fn refs(&self, id: Uuid) -> Result<Vec<Ref>, StoreError> {
         Ok(self.refs_of(&[id]).await?.remove(&id).unwrap_or_default())
     }
 
@@ -263,15 +274,19 @@ impl Store {
     ///
     /// # Errors
     /// As every statement.
-    pub async fn refs_of(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<(String, String)>>, StoreError> {
+    pub async fn refs_of(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<Ref>>, StoreError> {
         let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
         let query = request_refs::table
             .filter(request_refs::request_id.eq_any(&ids))
-            .order((request_refs::request_id, request_refs::identity));
-        let rows: Vec<(String, String, String)> = read!(self, |c| query.load(c).await);
-        let mut refs: HashMap<Uuid, Vec<(String, String)>> = HashMap::new();
-        for (id, identity, pseudonym) in rows {
-            refs.entry(uuid(&id)?).or_default().push((identity, pseudonym));
+            .order((request_refs::request_id, request_refs::identity))
+            .select((
+                request_refs::request_id,
+                (request_refs::identity, request_refs::pseudonym, request_refs::shown),
+            ));
+        let rows: Vec<(String, RefRow)> = read!(self, |c| query.load(c).await);
+        let mut refs: HashMap<Uuid, Vec<Ref>> = HashMap::new();
+        for (id, row) in rows {
+            refs.entry(uuid(&id)?).or_default().push(known(row));
         }
         Ok(refs)
     }

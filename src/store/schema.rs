@@ -67,6 +67,7 @@ diesel::table! {
         identity -> Text,
         #[sql_name = "ref"]
         pseudonym -> Text,
+        shown -> Nullable<Text>,
     }
 }
 
@@ -172,6 +173,7 @@ diesel::table! {
         identity -> Text,
         #[sql_name = "ref"]
         pseudonym -> Text,
+        shown -> Nullable<Text>,
     }
 }
 
@@ -307,6 +309,7 @@ diesel::table! {
         #[sql_name = "ref"]
         pseudonym -> Text,
         given_up_at -> Nullable<Timestamp>,
+        shown -> Nullable<Text>,
     }
 }
 

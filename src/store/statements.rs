@@ -18,6 +18,7 @@ use super::{
 use crate::domain::{
     audit::{ChainHead, Event, NewEvent},
     clock::Clock,
+    pseudonym::PeriodKeys,
     request::{Places, Request, Status},
 };
 
@@ -71,12 +72,19 @@ pub(super) async fn save(conn: &Conn, request: &Request) -> Result<Saved, StoreE
     Ok(Saved { cancelled_by, hold: hold.as_deref().map(uuid).transpose()? })
 }
 
-pub(super) async fn put_refs(conn: &Conn, id: &str, refs: &[(String, String)]) -> Result<(), StoreError> {
+pub(super) async fn put_refs(
+    conn: &Conn,
+    request: &Request,
+    refs: &[(String, String)],
+    keys: &PeriodKeys,
+) -> Result<(), StoreError> {
+    let id = &request.id.to_string();
     each!(conn, refs, |named| {
         let row = (
             request_refs::request_id.eq(id),
             request_refs::identity.eq(&named.0),
             request_refs::pseudonym.eq(&named.1),
+            request_refs::shown.eq(keys.shown(request.created_at, &named.1)),
         );
         diesel::insert_into(request_refs::table).values(row).on_conflict_do_nothing()
     });

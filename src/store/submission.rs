@@ -15,6 +15,7 @@ use super::{
 };
 use crate::domain::{
     audit::NewEvent,
+    pseudonym::PeriodKeys,
     request::{Places, Request},
 };
 
@@ -25,6 +26,16 @@ pub struct NewSecrets {
     pub wrapped_key: Vec<u8>,
     /// Subject and reason, sealed under it.
     pub confidential: Vec<u8>,
+}
+
+/// The person of a new request, as they are named.
+pub struct Given<'a> {
+    /// Identities and pseudonyms.
+    pub refs: &'a [(String, String)],
+    /// What follows from them.
+    pub places: &'a Places,
+    /// Under which they are shown.
+    pub keys: &'a PeriodKeys,
 }
 
 /// How [`Tx::insert_request`] went. Anything but `Ok` leaves the transaction to be rolled back.
@@ -39,8 +50,7 @@ pub enum Inserted {
 
 impl Tx {
     /// Inserts a request with its first events, in one round trip. The idempotency key is checked before duplicates.
-    /// `idempotency` is the key and the body's fingerprint; `given_refs` are identities and pseudonyms, `places` what
-    /// follows from them.
+    /// `idempotency` is the key and the body's fingerprint.
     ///
     /// # Errors
     /// `Internal` when the request's id exists.
@@ -50,8 +60,7 @@ impl Tx {
         events: Vec<NewEvent>,
         secrets: &NewSecrets,
         idempotency: Option<(&str, &str)>,
-        given_refs: &[(String, String)],
-        places: &Places,
+        Given { refs, places, keys }: Given<'_>,
     ) -> Result<Inserted, StoreError> {
         let announcement = Announcement::of(&self.endpoints, self.clock, request, &events);
         let events = chain(self.clock, &request.stream(), &mut request.head, events)?;
@@ -77,7 +86,7 @@ impl Tx {
             open(conn, request, &id, places),
             insert_request,
             insert_secrets,
-            put_refs(conn, &id, given_refs),
+            put_refs(conn, request, refs, keys),
             insert_events(conn, &events),
             announcement.write(conn)
         )?;

@@ -11,6 +11,7 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+mod months;
 mod over;
 
 use over::{
@@ -28,6 +29,7 @@ use super::{
 };
 use crate::domain::{
     audit::ChainHead,
+    pseudonym::Month,
     rectification::Corrected,
     sweep::{Sweep, Swept},
 };
@@ -52,6 +54,7 @@ pub struct Due {
     holds: Vec<String>,
     consents: Vec<String>,
     runs: Vec<String>,
+    months: Vec<Month>,
 }
 
 impl Due {
@@ -129,9 +132,10 @@ impl Store {
     /// # Errors
     /// As every statement.
     pub async fn due(&self, sweep: Sweep, before: DateTime<Utc>, limit: i64) -> Result<Due, StoreError> {
-        let before = before.naive_utc();
         let mut held = self.reader().await?;
         let conn = &mut held.conn;
+        let until = before;
+        let before = before.naive_utc();
         let ended_holds = holds::table.filter(holds::ended_at.le(before)).order(holds::id).limit(limit);
         let mut due = Due::default();
         match sweep {
@@ -171,6 +175,7 @@ impl Store {
                 due.consents = on!(conn, |c| of_consents.load(c).await)?;
                 due.runs = on!(conn, |c| of_runs.load(c).await)?;
             }
+            Sweep::Pseudonyms => due = months::due(conn, until, limit).await?,
         }
         held.give_back();
         Ok(due)
@@ -193,19 +198,25 @@ impl Tx {
     ) -> Result<Swept, StoreError> {
         let mut head = self.own_sweep(sweep).await?;
         let times = (before.naive_utc(), now.naive_utc());
+        let mut months = Vec::new();
         let swept = match sweep {
             Sweep::Identities => Swept {
                 requests: self.forget_requests(&due.requests, corrected, times).await?,
                 holds: self.forget_holds(&due.holds, times).await?,
-                idempotency_keys: 0,
+                ..Swept::default()
             },
             Sweep::Requests => self.reduce(due, times).await?,
             Sweep::IdempotencyKeys => {
                 Swept { idempotency_keys: self.forget_keys(due, times.0).await?, ..Swept::default() }
             }
+            Sweep::Pseudonyms => {
+                let reduced = self.reduce(due, times).await?;
+                months = self.destroy_months(&due.months, now).await?;
+                Swept { months: months.len(), ..reduced }
+            }
         };
         if !swept.is_nothing() {
-            self.append_to(&sweep.stream(), &mut head, vec![swept.event(sweep, before)]).await?;
+            self.append_to(&sweep.stream(), &mut head, vec![swept.event(sweep, before, &months)]).await?;
             let chain = diesel::update(sweeps::table.find(sweep.as_str()))
                 .set((sweeps::audit_seq.eq(head.seq), sweeps::audit_hash.eq(head.hash)));
             on!(self.conn().await?, |c| chain.execute(c).await)?;
@@ -328,7 +339,7 @@ impl Tx {
         let reduce = diesel::update(holds::table.filter(holds::id.eq_any(&of_holds)))
             .set(holds::reduced_at.eq(Some(now)));
         on!(self.conn().await?, |c| reduce.execute(c).await)?;
-        Ok(Swept { requests: ids.len(), holds: of_holds.len(), idempotency_keys })
+        Ok(Swept { requests: ids.len(), holds: of_holds.len(), idempotency_keys, ..Swept::default() })
     }
 
     async fn forget_keys(&mut self, due: &Due, before: NaiveDateTime) -> Result<usize, StoreError> {

@@ -24,6 +24,7 @@ use super::{
 use crate::domain::{
     audit::{ChainHead, NewEvent},
     clock::Clock,
+    pseudonym::PeriodKeys,
     request::{Places, Request},
 };
 
@@ -135,6 +136,7 @@ impl Tx {
         &mut self,
         request: &Request,
         refs: &[(String, String)],
+        keys: &PeriodKeys,
         sealed: &[(String, Vec<u8>)],
         places: &Places,
     ) -> Result<Taken, StoreError> {
@@ -146,7 +148,7 @@ impl Tx {
             conn.start(start),
             exclude_placements(conn),
             lock(conn, &id, &pseudonyms),
-            put_refs(conn, &id, refs),
+            put_refs(conn, request, refs, keys),
             // Another open request of the same person, given by another identity, keeps its place: the two run one
             // after the other.
             open(conn, request, &id, places),

@@ -14,15 +14,23 @@ use super::{
     statements::{lock, put_refs, release, unlock},
     tx::sorted,
 };
-use crate::domain::request::{NEVER, Request, RunCode};
+use crate::domain::{
+    pseudonym::PeriodKeys,
+    request::{NEVER, Request, RunCode},
+};
 
 impl Tx {
     /// Records pseudonyms that became known.
     ///
     /// # Errors
     /// As every statement.
-    pub async fn add_refs(&mut self, id: Uuid, refs: &[(String, String)]) -> Result<(), StoreError> {
-        put_refs(self.conn().await?, &id.to_string(), refs).await
+    pub async fn add_refs(
+        &mut self,
+        request: &Request,
+        refs: &[(String, String)],
+        keys: &PeriodKeys,
+    ) -> Result<(), StoreError> {
+        put_refs(self.conn().await?, request, refs, keys).await
     }
 
     /// Forgets what is known of the person, with the locks and the place among the open requests that hang on it.

@@ -160,7 +160,9 @@ fn a_draft_passes_check_and_preview_counts_it() {
     assert!(text(&checked.stdout).contains("retention.identities: 90d"), "{checked:?}");
     let checked = rightful(folder.path(), &["check", "--json"]);
     let answer: Value = serde_json::from_slice(&checked.stdout).unwrap();
-    let periods = serde_json::json!({ "identities": "90d", "requests": null, "idempotency_keys": null });
+    let periods = serde_json::json!({
+        "identities": "90d", "requests": null, "idempotency_keys": null, "pseudonyms": null,
+    });
     assert_eq!(answer["retention"], periods);
 
     let rows = || shop.rows("SELECT * FROM users ORDER BY id");

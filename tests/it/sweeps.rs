@@ -3,6 +3,7 @@
 
 mod holds;
 mod keys;
+pub mod months;
 mod rectifications;
 mod reductions;
 mod sharing;
@@ -36,6 +37,7 @@ pub fn upkeep(identities: Option<&str>, requests: Option<&str>, idempotency_keys
         identities: identities.map(period),
         requests: requests.map(period),
         idempotency_keys: idempotency_keys.map(period),
+        pseudonyms: None,
     };
     Upkeep { periods, ..Upkeep::default() }
 }

@@ -19,13 +19,14 @@ use super::{
     body::Fields,
     call::{Call, json},
     problem::Problem,
+    query::Query,
 };
 use crate::{
     domain::{
         rectification::Changes,
         request::{Kind, Subject},
     },
-    service::{audit, readings::Reading},
+    service::{pseudonyms, readings::Reading},
 };
 
 /// Of names and ids in bodies, in characters.
@@ -68,5 +69,15 @@ pub async fn person(call: &mut Call) -> Result<Vec<String>, Problem> {
     let mut fields = Fields::of(call.json().await?)?;
     let (plan, subject) = (fields.text("plan", MAX_NAME), subject(&mut fields));
     fields.end()?;
-    call.run(|service| async move { audit::pseudonyms(&service, &plan, &subject) }).await
+    call.run(|service| async move { pseudonyms::of_person(&service, &plan, &subject).await }).await
+}
+
+/// The pseudonyms of the person whom a query names by one; `None` where it does not.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn named(call: &Call, query: &Query) -> Result<Option<Vec<String>>, Problem> {
+    let Some(shown) = query.text("subject_ref").filter(|text| !text.is_empty()) else { return Ok(None) };
+    let shown = shown.to_owned();
+    call.run(|service| async move { pseudonyms::of_ref(&service, &shown).await }).await.map(Some)
 }

@@ -100,7 +100,8 @@ pub struct RequestItem {
     plan: PlanRef,
     /// Null for auditors, and once it was destroyed.
     subject: Option<BTreeMap<String, Value>>,
-    /// The root identity's pseudonym; null until the person is resolved, and once the request was reduced.
+    /// The root identity's pseudonym, as it is shown in the month in which the request was made; null until the person is
+    /// resolved, and once the request was reduced.
     subject_ref: Option<String>,
     subject_refs: Vec<SubjectRef>,
     /// Of a rectification; null for auditors.
@@ -152,7 +153,7 @@ struct PlanRef {
     version: String,
 }
 
-/// A pseudonym of the person.
+/// A pseudonym of the person, as it is shown in one month: another one in every month.
 #[derive(Serialize, ToSchema)]
 pub struct SubjectRef {
     pub identity: String,
@@ -250,7 +251,9 @@ pub fn item(reading: &Reading, reader: &Reader, now: DateTime<Utc>) -> RequestIt
         subject_refs: reading
             .refs
             .iter()
-            .map(|(identity, pseudonym)| SubjectRef { identity: identity.clone(), r#ref: pseudonym.clone() })
+            .filter_map(|known| {
+                Some(SubjectRef { identity: known.identity.clone(), r#ref: known.shown.clone()? })
+            })
             .collect(),
         changes: confidential.and_then(|confidential| confidential.changes.as_ref()).map(|it| it.0.clone()),
         external_id: request.external_id.clone(),

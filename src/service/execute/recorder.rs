@@ -17,6 +17,7 @@ use crate::{
         audit::{EventName, NewEvent},
         compiled::CompiledPlan,
         key::Tuple,
+        pseudonym::PeriodKeys,
         rectification::Identities,
         request::{Disposition, Kind, Places, Request, RunCode, Status},
     },
@@ -210,6 +211,16 @@ impl Recorder {
         Ok(())
     }
 
+    /// Under which the request's person is shown, and held.
+    pub async fn keys(&self) -> Result<Arc<PeriodKeys>, StoreError> {
+        let at = self.request.created_at;
+        match self.request.kind {
+            // Holds of any month may follow it.
+            Kind::Rectification => self.service.pseudonyms.all_with(&self.service, at).await,
+            _ => self.service.pseudonyms.of(&self.service, at).await,
+        }
+    }
+
     /// As [`record`](Self::record), with the person that was found: refs, sealed keys, and places among the open requests.
     /// Holds follow the identities that will change.
     pub async fn record_person(
@@ -220,12 +231,13 @@ impl Recorder {
         places: &Places,
         change: impl FnOnce(&mut Request, &str, DateTime<Utc>) -> Vec<NewEvent> + Send + 'static,
     ) -> Result<(), Interrupt> {
+        let keys = self.keys().await?;
         let mut tx = self.service.store.begin().await?;
-        let taken = tx.take_person(&self.request, refs, sealed, places).await?;
+        let taken = tx.take_person(&self.request, refs, &keys, sealed, places).await?;
         let mut tx = all_of(tx, taken).await?;
         if let Some(identities) = changing {
-            tx.widen_holds(&identities.before, &identities.gained()).await?;
-            tx.widen_holds(&identities.copies_before, &identities.copies_after).await?;
+            tx.widen_holds(&identities.before, &identities.gained(), &keys).await?;
+            tx.widen_holds(&identities.copies_before, &identities.copies_after, &keys).await?;
         }
         self.record_in(tx, change).await
     }

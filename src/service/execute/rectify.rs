@@ -357,6 +357,7 @@ async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) 
             return Err(not_held(run, position));
         }
     }
+    let keys = recorder.keys().await?;
     let mut tx = run.service.store.begin().await?;
     if has_root(run, &group) && run.found() {
         // Nobody has the old ones any more, and somebody else may get them.
@@ -364,9 +365,9 @@ async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) 
         let staying: Vec<_> =
             identities.before.iter().filter(|old| identities.after.contains(old)).cloned().collect();
         // One that was placed meanwhile knows the row as it was.
-        tx.widen_holds(&identities.before, &identities.gained()).await?;
+        tx.widen_holds(&identities.before, &identities.gained(), &keys).await?;
         tx.narrow_holds(&identities.given_up(), &staying).await?;
-        tx.move_consents(&identities).await?;
+        tx.move_consents(&identities, &keys).await?;
     }
     let columns: Vec<Value> =
         run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::written_columns).collect();

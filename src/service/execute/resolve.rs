@@ -273,8 +273,9 @@ async fn record(
 ) -> Result<(), Interrupt> {
     let refs = subject_refs(&run.plan, &run.service.vault, &run.root);
     let root_identity = run.plan.root.identities.first().map(|identity| identity.name.clone());
-    let subject_ref =
-        refs.iter().find(|(name, _)| Some(name) == root_identity.as_ref()).map(|(_, r)| r.clone());
+    let own = refs.iter().find(|(name, _)| Some(name) == root_identity.as_ref());
+    let keys = recorder.keys().await?;
+    let subject_ref = own.and_then(|(_, r)| keys.shown(recorder.request.created_at, r));
     let sealed = [keys::seal_root(&run.data_key, &run.root)];
     // Code may still find something of a person whom no table knows.
     let has_code = !run.plan.code(recorder.request.kind).is_empty();

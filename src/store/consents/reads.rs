@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{ConsentRow, known_by};
 use crate::{
-    domain::consent::Consent,
+    domain::{consent::Consent, pseudonym::Ref},
     store::{
         NewSecrets, Store, StoreError,
         conn::{on, read},
@@ -32,8 +32,8 @@ pub struct WholeConsent {
     pub consent: Consent,
     /// `None` once the person was erased.
     pub secrets: Option<NewSecrets>,
-    /// Identities and pseudonyms that lead to it, by identity name.
-    pub refs: Vec<(String, String)>,
+    /// The pseudonyms that lead to it, by identity name.
+    pub refs: Vec<Ref>,
 }
 
 impl Store {
@@ -121,11 +121,16 @@ impl Store {
             .filter(consent_refs::consent_id.eq_any(ids))
             .filter(consent_refs::given_up_at.is_null())
             .order((consent_refs::consent_id, consent_refs::identity))
-            .select((consent_refs::consent_id, consent_refs::identity, consent_refs::pseudonym));
-        let known: Vec<(String, String, String)> = read!(self, |c| known.load(c).await);
-        let mut refs: HashMap<String, Vec<(String, String)>> = HashMap::new();
-        for (id, identity, pseudonym) in known {
-            refs.entry(id).or_default().push((identity, pseudonym));
+            .select((
+                consent_refs::consent_id,
+                consent_refs::identity,
+                consent_refs::pseudonym,
+                consent_refs::shown,
+            ));
+        let known: Vec<(String, String, String, Option<String>)> = read!(self, |c| known.load(c).await);
+        let mut refs: HashMap<String, Vec<Ref>> = HashMap::new();
+        for (id, identity, compared, shown) in known {
+            refs.entry(id).or_default().push(Ref { identity, compared, shown });
         }
         rows.into_iter()
             .map(|row| {

@@ -53,8 +53,9 @@ impl Store {
         })?;
         let ids: Vec<String> = rows.iter().map(|(row, ..)| row.id.clone()).collect();
         let refs = hold_refs::table
-            .filter(hold_refs::hold_id.eq_any(&ids))
-            .order((hold_refs::hold_id, hold_refs::identity));
+            .filter(hold_refs::hold_id.eq_any(&ids).and(hold_refs::shown.is_not_null()))
+            .order((hold_refs::hold_id, hold_refs::identity, hold_refs::pseudonym))
+            .select((hold_refs::hold_id, hold_refs::identity, hold_refs::shown.assume_not_null()));
         let refs: Vec<(String, String, String)> = on!(&mut held.conn, |c| refs.load(c).await)?;
         held.give_back();
         rows.into_iter()

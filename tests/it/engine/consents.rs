@@ -6,12 +6,14 @@ use rightful::{
     domain::{
         audit::{ChainHead, hex, timestamp},
         consent::{Consent, ConsentState, ShownText, Source},
+        pseudonym::{PeriodKeys, compared},
         request::{ExportOptions, Format, Kind, Outcome, Request, Right, Status, Subject},
     },
     service::{
         audit::{Verification, verify},
         consents::{Act, ConsentReading, Recorded, list, record},
         intake::{Submission, Submitted, submit},
+        pseudonyms::of_ref,
     },
     store::{ConsentFilter, NewConsent, NewSecrets},
 };
@@ -67,8 +69,11 @@ async fn give(harness: &Harness, of: Value, purpose: &str) -> ConsentReading {
 
 /// Purposes, and whether somebody can still be named.
 async fn known(harness: &Harness, refs: &[(String, String)], identity: &str) -> Vec<(String, bool)> {
-    let refs = refs.iter().filter(|(name, _)| name == identity).map(|(_, pseudonym)| pseudonym.clone());
-    let filter = ConsentFilter { subject_refs: Some(refs.collect()), ..ConsentFilter::default() };
+    let mut names = Vec::new();
+    for (_, shown) in refs.iter().filter(|(name, _)| name == identity) {
+        names.extend(of_ref(&harness.service, shown).await.unwrap());
+    }
+    let filter = ConsentFilter { subject_refs: Some(names), ..ConsentFilter::default() };
     let found = list(&harness.service, &reader("alice"), filter, None, 100).await.unwrap();
     found
         .into_iter()
@@ -176,10 +181,14 @@ async fn a_consent_that_is_being_recorded_when_an_erasure_ends_is_not_left_with_
         };
         let secrets = NewSecrets { wrapped_key: vec![1], confidential: vec![2] };
         // Its database did not answer, so that it is known by one identity alone: one that the erasure has to find out.
-        let refs: Vec<_> = jane.refs.iter().filter(|(name, _)| name == "user_id").cloned().collect();
+        let known = compared(&store.store.consent(jane.consent.id).await.unwrap().unwrap().refs);
+        let refs: Vec<_> = known.into_iter().filter(|(name, _)| name == "user_id").collect();
+        let keys = &PeriodKeys::default();
         let mut tx = harness.service.store.begin().await.unwrap();
         let late = consent.id;
-        tx.record_consent(NewConsent { consent, secrets, refs: &refs, idempotency: None }).await.unwrap();
+        tx.record_consent(NewConsent { consent, secrets, refs: &refs, keys, idempotency: None })
+            .await
+            .unwrap();
         tokio::time::sleep(Duration::from_millis(400)).await;
         let is_over = run.is_finished();
         tx.commit().await.unwrap();

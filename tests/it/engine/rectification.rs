@@ -188,8 +188,8 @@ async fn copies_are_carried_along_into_every_database() {
         assert_eq!(texts(&two.crm, "SELECT contact FROM calls ORDER BY id"), [new, joe]);
         // The person is known by both addresses.
         let refs = two.harness.service.store.refs(id).await.unwrap();
-        assert_eq!(refs.iter().filter(|(identity, _)| identity == "email").count(), 2, "{refs:?}");
-        assert_eq!(refs.iter().filter(|(identity, _)| identity == "user_id").count(), 1, "{refs:?}");
+        assert_eq!(refs.iter().filter(|known| known.identity == "email").count(), 2, "{refs:?}");
+        assert_eq!(refs.iter().filter(|known| known.identity == "user_id").count(), 1, "{refs:?}");
         // And the same once more finds nothing to do.
         let changes = json!({ "shop.users": { "email": "new@example.com" } });
         let again = two.harness.rectify("customer", jane(), changes).await.unwrap();
@@ -339,7 +339,7 @@ connections:
         let recovered = told.iter().find(|event| event["details"]["recovered"] == true).unwrap();
         assert_eq!(recovered["details"]["columns"], json!(["email"]));
         let refs = harness.service.store.refs(id).await.unwrap();
-        assert_eq!(refs.iter().filter(|(identity, _)| identity == "email").count(), 2, "{refs:?}");
+        assert_eq!(refs.iter().filter(|known| known.identity == "email").count(), 2, "{refs:?}");
         assert_eq!(texts(&target, "SELECT email FROM visits ORDER BY id")[..2], ["jane@example.net"; 2]);
     }
 }

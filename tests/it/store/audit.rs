@@ -8,6 +8,7 @@ use rightful::{
     domain::{
         audit::{Event, EventName, genesis},
         clock::Clock,
+        pseudonym::PeriodKeys,
         request::Request,
     },
     store::{EventFilter, EventOrder, EventPage, Head, NewPlan, Store, StoreError},
@@ -129,7 +130,7 @@ async fn filters_find_what_they_name() {
         let middle = Clock.now() + TimeDelta::microseconds(1);
         let mut b = insert(store, new_request(), &[("email", "joe")]).await;
         let mut tx = store.begin().await.unwrap();
-        tx.add_refs(b.id, &pairs(&[("user_id", "7")])).await.unwrap();
+        tx.add_refs(&b, &pairs(&[("user_id", "7")]), &PeriodKeys::default()).await.unwrap();
         tx.commit().await.unwrap();
         b.subject_ref = Some("7".to_owned());
         append(store, b.clone(), &[EventName::SubjectResolved, EventName::StepBatch]).await;

@@ -4,8 +4,8 @@ use std::{collections::HashSet, pin::pin, task::Poll, time::Duration};
 
 use futures::{TryStreamExt, future::join_all};
 use rightful::{
-    domain::audit::EventName,
-    store::{EventFilter, EventOrder, Inserted, Store},
+    domain::{audit::EventName, pseudonym::PeriodKeys},
+    store::{EventFilter, EventOrder, Given, Inserted, Store},
 };
 use serde_json::json;
 
@@ -51,8 +51,8 @@ async fn submit_once(store: &Store, key: Option<(&str, &str)>) -> Inserted {
     let mut request = new_request();
     let refs = pairs(&[("email", "e"), ("user_id", "u")]);
     let mut tx = store.begin().await.unwrap();
-    let done =
-        tx.insert_request(&mut request, Vec::new(), &secrets(), key, &refs, &places(&refs)).await.unwrap();
+    let given = Given { refs: &refs, places: &places(&refs), keys: &PeriodKeys::default() };
+    let done = tx.insert_request(&mut request, Vec::new(), &secrets(), key, given).await.unwrap();
     if done == Inserted::Ok {
         tx.commit().await.unwrap();
     } else {
@@ -74,7 +74,8 @@ async fn submit(store: Store) {
     let mut tx = store.begin().await.unwrap();
     let event = request.event(EventName::RequestCreated, "alice", json!({}));
     let refs = pairs(&[("email", "e")]);
-    tx.insert_request(&mut request, vec![event], &secrets(), None, &refs, &places(&refs)).await.unwrap();
+    let given = Given { refs: &refs, places: &places(&refs), keys: &PeriodKeys::default() };
+    tx.insert_request(&mut request, vec![event], &secrets(), None, given).await.unwrap();
     std::future::pending::<()>().await;
 }
 

@@ -9,6 +9,7 @@ use rightful::{
         audit::ChainHead,
         clock::Clock,
         consent::{Consent, ConsentState, ShownText, Source},
+        pseudonym::{PeriodKeys, compared},
         rectification::Identities,
     },
     service::audit::{Verification, verify},
@@ -43,7 +44,8 @@ async fn record_as(
 ) -> Recorded {
     let refs = pairs(refs);
     let mut tx = store.begin().await.unwrap();
-    let new = NewConsent { consent, secrets: secrets(), refs: &refs, idempotency };
+    let new =
+        NewConsent { consent, secrets: secrets(), refs: &refs, keys: &PeriodKeys::default(), idempotency };
     let recorded = tx.record_consent(new).await.unwrap();
     if recorded == Recorded::IdempotencyConflict {
         tx.rollback().await.unwrap();
@@ -236,13 +238,13 @@ async fn pseudonyms_are_given_up_and_become_the_persons_again() {
                 copies_after: Vec::new(),
             };
             let mut tx = store.begin().await.unwrap();
-            tx.move_consents(&identities).await.unwrap();
+            tx.move_consents(&identities, &PeriodKeys::default()).await.unwrap();
             tx.commit().await.unwrap();
         };
         change(&[("email", "x"), ("user_id", "7")], &[("email", "y"), ("user_id", "7")]).await;
         assert_eq!((history(store, "x").await, history(store, "y").await), (vec![], vec![kept.id]));
         let whole = store.consent(kept.id).await.unwrap().unwrap();
-        assert_eq!(whole.refs, pairs(&[("email", "y"), ("user_id", "7")]));
+        assert_eq!(compared(&whole.refs), pairs(&[("email", "y"), ("user_id", "7")]));
         change(&[("email", "y"), ("user_id", "7")], &[("email", "x"), ("user_id", "7")]).await;
         assert_eq!((history(store, "x").await, history(store, "y").await), (vec![kept.id], vec![]));
     }
@@ -255,7 +257,8 @@ async fn of_one_person_only_one_is_recorded_at_a_time() {
         let refs = pairs(&[("email", "jane"), ("user_id", "7")]);
         let mut tx = fresh.store.begin().await.unwrap();
         let first = consent("ads", ConsentState::Given);
-        let new = NewConsent { consent: first, secrets: secrets(), refs: &refs, idempotency: None };
+        let keys = &PeriodKeys::default();
+        let new = NewConsent { consent: first, secrets: secrets(), refs: &refs, keys, idempotency: None };
         tx.record_consent(new).await.unwrap();
         let others = async |pseudonym: &str| {
             let act = consent("ads", ConsentState::Withdrawn);

@@ -1,13 +1,9 @@
 //! The Merkle log: every committed event has one place, and roots and proofs are those that two other implementations
 //! of RFC 6962 compute.
 
-use std::{
-    fs,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use ct_merkle::{ConsistencyProof, InclusionProof, RootHash, mem_backed_tree::MemoryBackedTree};
@@ -24,7 +20,7 @@ use serde_json::json;
 use sha2::Sha256;
 use tlog_tiles::tlog;
 
-use super::support::{insert, new_request, raw};
+use super::support::{back_before, insert, new_request, raw};
 use crate::{
     properties::random::Random,
     support::stores::{TestStore, empty_stores, stores},
@@ -235,11 +231,7 @@ async fn what_rolls_back_leaves_nothing_in_the_queue() {
 async fn a_store_that_has_events_is_sequenced_from_the_start_in_batches() {
     for fresh in empty_stores().await {
         fresh.store.migrate().await.unwrap();
-        let database = if fresh.is_sqlite() { "sqlite" } else { "postgres" };
-        let down =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("migrations/{database}/0017_log/down.sql"));
-        raw(&fresh, &fs::read_to_string(down).unwrap()).await.unwrap();
-        raw(&fresh, "DELETE FROM schema_migrations WHERE version >= 17").await.unwrap();
+        back_before(&fresh, 17).await;
         join_all((0..4).map(|_| write(&fresh.store, 3))).await;
         fresh.store.migrate().await.unwrap();
         // What is new meanwhile has to wait for its turn.

@@ -7,8 +7,8 @@ use rightful::{
     store::{Store, StoreError},
 };
 
-use super::support::{insert, new_request, raw};
-use crate::support::stores::{TestStore, empty_stores};
+use super::support::{back_before, insert, new_request, raw};
+use crate::support::stores::{TestStore, empty_stores, stores};
 
 fn scripts(fresh: &TestStore, direction: &str) -> Vec<String> {
     let database = if fresh.is_sqlite() { "sqlite" } else { "postgres" };
@@ -63,6 +63,31 @@ async fn processes_that_start_together_migrate_once() {
             start.await.unwrap().unwrap();
         }
         assert!(fresh.store.is_migrated().await.unwrap());
+    }
+}
+
+/// The log showed people by what is compared, for all time. What it showed still leads to them.
+#[tokio::test]
+async fn pseudonyms_from_before_are_shown_as_they_were() {
+    for fresh in stores().await {
+        let id = insert(&fresh.store, new_request(), &[("email", "jane")]).await.id;
+        let refs = || async { fresh.store.refs(id).await.unwrap().remove(0) };
+        assert_eq!(refs().await.shown, None);
+        back_before(&fresh, 18).await;
+        let hash = "a".repeat(64);
+        let old = format!(
+            "INSERT INTO consents VALUES ('c', 'customer', 'ads', 'given', '1', '{hash}', 'web', '2026-01-01 00:00:00', 'crm', \
+                 '2026-01-01 00:00:00', NULL, NULL, 1, '{hash}');
+             INSERT INTO consent_refs VALUES ('c', 'email', 'joe', NULL);"
+        );
+        raw(&fresh, &old).await.unwrap();
+        fresh.store.migrate().await.unwrap();
+        assert_eq!(refs().await.shown.as_deref(), Some("jane"));
+        let both = ["jane".to_owned(), "joe".to_owned()];
+        assert_eq!(fresh.store.compared(&both).await.unwrap(), both.into());
+        for change in ["UPDATE consent_refs SET shown = 'x'", "DELETE FROM consent_refs"] {
+            assert!(raw(&fresh, change).await.is_err(), "{change}");
+        }
     }
 }
 

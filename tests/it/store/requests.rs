@@ -3,9 +3,10 @@
 use rightful::{
     domain::{
         clock::Clock,
+        pseudonym::{PeriodKeys, compared},
         request::{Outcome, RunCode, State},
     },
-    store::{Inserted, StoreError, Taken},
+    store::{Given, Inserted, StoreError, Taken},
 };
 
 use super::support::{cancel, error, insert, new_request, pairs, places, raw, secrets};
@@ -58,8 +59,8 @@ async fn what_is_sealed_comes_back_alone_and_by_page() {
         assert_eq!(fresh.store.confidential(a).await.unwrap(), Some((vec![1, 2], vec![3, 4, 5])));
         assert_eq!(fresh.store.confidential_of(&[a, b]).await.unwrap().len(), 2);
         let refs = fresh.store.refs_of(&[a, b]).await.unwrap();
-        assert_eq!(refs[&a], pairs(&[("email", "a1"), ("user_id", "a2")]));
-        assert_eq!(refs[&b], pairs(&[("email", "b1")]));
+        assert_eq!(compared(&refs[&a]), pairs(&[("email", "a1"), ("user_id", "a2")]));
+        assert_eq!(compared(&refs[&b]), pairs(&[("email", "b1")]));
         assert_eq!(fresh.store.confidential(Clock.new_id()).await.unwrap(), None);
     }
 }
@@ -71,10 +72,10 @@ async fn an_open_request_of_the_same_person_is_a_duplicate_until_it_ends() {
         let first = insert(store, new_request(), &[("email", "e"), ("user_id", "u")]).await;
         for refs in [pairs(&[("email", "e")]), pairs(&[("phone", "p"), ("user_id", "u")])] {
             let mut tx = store.begin().await.unwrap();
-            let inserted = tx
-                .insert_request(&mut new_request(), Vec::new(), &secrets(), None, &refs, &places(&refs))
-                .await
-                .unwrap();
+            let (places, keys) = (places(&refs), PeriodKeys::default());
+            let given = Given { refs: &refs, places: &places, keys: &keys };
+            let inserted =
+                tx.insert_request(&mut new_request(), Vec::new(), &secrets(), None, given).await.unwrap();
             assert_eq!(inserted, Inserted::Duplicate(first.id));
             tx.rollback().await.unwrap();
         }
@@ -95,16 +96,18 @@ async fn a_person_resolved_by_one_identity_is_found_by_another() {
         let first = insert(store, new_request(), &[("email", "e")]).await;
         let mut tx = store.begin().await.unwrap();
         let refs = pairs(&[("email", "e"), ("user_id", "u")]);
-        let taken = tx.take_person(&first, &refs, &[], &places(&refs)).await.unwrap();
+        let taken = tx.take_person(&first, &refs, &PeriodKeys::default(), &[], &places(&refs)).await.unwrap();
         assert_eq!(taken, Taken::All);
         tx.commit().await.unwrap();
-        assert_eq!(store.refs(first.id).await.unwrap(), pairs(&[("email", "e"), ("user_id", "u")]));
+        assert_eq!(
+            compared(&store.refs(first.id).await.unwrap()),
+            pairs(&[("email", "e"), ("user_id", "u")])
+        );
         let mut tx = store.begin().await.unwrap();
         let refs = pairs(&[("user_id", "u")]);
-        let inserted = tx
-            .insert_request(&mut new_request(), Vec::new(), &secrets(), None, &refs, &places(&refs))
-            .await
-            .unwrap();
+        let given = Given { refs: &refs, places: &places(&refs), keys: &PeriodKeys::default() };
+        let inserted =
+            tx.insert_request(&mut new_request(), Vec::new(), &secrets(), None, given).await.unwrap();
         assert_eq!(inserted, Inserted::Duplicate(first.id));
     }
 }
@@ -132,30 +135,17 @@ async fn an_idempotency_key_belongs_to_its_principal() {
         let store = &fresh.store;
         let mut first = new_request();
         first.created_by = "alice".to_owned();
+        let refs = pairs(&[("email", "e")]);
+        let (places_of, keys) = (places(&refs), PeriodKeys::default());
+        let given = || Given { refs: &refs, places: &places_of, keys: &keys };
         let mut tx = store.begin().await.unwrap();
-        let inserted = tx
-            .insert_request(
-                &mut first,
-                Vec::new(),
-                &secrets(),
-                Some(("k", "print")),
-                &pairs(&[("email", "e")]),
-                &places(&pairs(&[("email", "e")])),
-            )
-            .await;
+        let key = Some(("k", "print"));
+        let inserted = tx.insert_request(&mut first, Vec::new(), &secrets(), key, given()).await;
         assert_eq!(inserted, Ok(Inserted::Ok));
         tx.commit().await.unwrap();
         let mut tx = store.begin().await.unwrap();
-        let again = tx
-            .insert_request(
-                &mut new_request(),
-                Vec::new(),
-                &secrets(),
-                Some(("k", "x")),
-                &pairs(&[("email", "e")]),
-                &places(&pairs(&[("email", "e")])),
-            )
-            .await;
+        let key = Some(("k", "x"));
+        let again = tx.insert_request(&mut new_request(), Vec::new(), &secrets(), key, given()).await;
         assert_eq!(again, Ok(Inserted::IdempotencyConflict), "the key is looked at before duplicates");
         tx.rollback().await.unwrap();
         let found = store.find_idempotent("alice", "k").await.unwrap();
@@ -164,8 +154,8 @@ async fn an_idempotency_key_belongs_to_its_principal() {
         let mut other = new_request();
         other.created_by = "bob".to_owned();
         let mut tx = store.begin().await.unwrap();
-        let inserted =
-            tx.insert_request(&mut other, Vec::new(), &secrets(), Some(("k", "x")), &[], &places(&[])).await;
+        let nobody = Given { refs: &[], places: &places(&[]), keys: &keys };
+        let inserted = tx.insert_request(&mut other, Vec::new(), &secrets(), key, nobody).await;
         assert_eq!(inserted, Ok(Inserted::Ok));
         tx.commit().await.unwrap();
     }
@@ -260,10 +250,9 @@ async fn errors_name_no_value() {
     for fresh in stores().await {
         let mut request = insert(&fresh.store, new_request(), &[]).await;
         let mut tx = fresh.store.begin().await.unwrap();
-        let refused = tx
-            .insert_request(&mut request, Vec::new(), &secrets(), None, &[], &places(&[]))
-            .await
-            .unwrap_err();
+        let nobody = Given { refs: &[], places: &places(&[]), keys: &PeriodKeys::default() };
+        let refused =
+            tx.insert_request(&mut request, Vec::new(), &secrets(), None, nobody).await.unwrap_err();
         assert!(matches!(refused, StoreError::Internal(_)), "{refused:?}");
         assert!(!refused.to_string().contains(&request.id.to_string()), "{refused}");
     }

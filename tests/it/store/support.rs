@@ -1,5 +1,7 @@
 //! Requests to store.
 
+use std::path::Path;
+
 use chrono::TimeDelta;
 use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
@@ -7,11 +9,12 @@ use rightful::{
     domain::{
         audit::{ChainHead, EventName},
         clock::Clock,
+        pseudonym::PeriodKeys,
         request::{
             Answering, Kind, Outcome, Places, Request, RunCode, RunError, State, StepState, StepStatus,
         },
     },
-    store::{Inserted, NewSecrets, Store},
+    store::{Given, Inserted, NewSecrets, Store},
 };
 use serde_json::json;
 
@@ -81,8 +84,8 @@ pub async fn insert(store: &Store, mut request: Request, refs: &[(&str, &str)]) 
     let mut tx = store.begin().await.unwrap();
     let event = request.event(EventName::RequestCreated, "alice", json!({ "plan": request.plan }));
     let refs = pairs(refs);
-    let inserted =
-        tx.insert_request(&mut request, vec![event], &secrets(), None, &refs, &places(&refs)).await.unwrap();
+    let given = Given { refs: &refs, places: &places(&refs), keys: &PeriodKeys::default() };
+    let inserted = tx.insert_request(&mut request, vec![event], &secrets(), None, given).await.unwrap();
     assert_eq!(inserted, Inserted::Ok);
     tx.commit().await.unwrap();
     request
@@ -112,6 +115,22 @@ pub async fn raw(fresh: &TestStore, sql: &str) -> Result<(), String> {
         conn.batch_execute(sql).await
     };
     done.map_err(|error| error.to_string())
+}
+
+/// Takes back that migration and all after it.
+pub async fn back_before(fresh: &TestStore, version: u32) {
+    let database = if fresh.is_sqlite() { "sqlite" } else { "postgres" };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(database);
+    let all = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let first = format!("{version:04}");
+    let mut later: Vec<_> =
+        all.filter(|path| path.file_name().unwrap().to_str().unwrap() >= first.as_str()).collect();
+    later.sort();
+    for migration in later.iter().rev() {
+        let down = std::fs::read_to_string(migration.join("down.sql")).unwrap();
+        raw(fresh, &down).await.unwrap();
+    }
+    raw(fresh, &format!("DELETE FROM schema_migrations WHERE version >= {version}")).await.unwrap();
 }
 
 pub fn error(code: RunCode) -> RunError {

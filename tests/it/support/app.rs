@@ -15,8 +15,8 @@ use rightful::{
     },
     service::{
         Connectors, Pacing, Service, backups::Backups, code::CodeSteps, evidence::Evidence, ledger::Ledgers,
-        metrics::Metrics, packages::Packages, registry::Registry, runs::Upkeep, watchers::Watchers,
-        webhooks::Webhooks,
+        metrics::Metrics, packages::Packages, pseudonyms::Pseudonyms, registry::Registry, runs::Upkeep,
+        watchers::Watchers, webhooks::Webhooks,
     },
     worker,
 };
@@ -140,6 +140,7 @@ impl TestApp {
             runs_wake: Arc::new(Notify::new()),
             upkeep,
             ledgers: Ledgers::default(),
+            pseudonyms: Pseudonyms::default(),
             evidence,
         });
         load(&service, &plans).await;

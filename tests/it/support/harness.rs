@@ -29,6 +29,7 @@ use rightful::{
         ledger::Ledgers,
         metrics::Metrics,
         packages::Packages,
+        pseudonyms::Pseudonyms,
         readings::Reader,
         registry::Registry,
         runs::Upkeep,
@@ -135,6 +136,7 @@ impl Harness {
             runs_wake: Arc::new(Notify::new()),
             upkeep: Upkeep::default(),
             ledgers: Ledgers::default(),
+            pseudonyms: Pseudonyms::default(),
             evidence: Evidence::default(),
         };
         Self { service: Arc::new(service), folder }

@@ -77,8 +77,13 @@ impl Site {
 
     /// Starts the service; it may not answer yet.
     pub fn start(&self) -> Process {
+        self.start_with_log("warn", |line| eprintln!("  | {line}"))
+    }
+
+    /// The same with a log as `filter` says, each line of which is told to `hear`.
+    pub fn start_with_log(&self, filter: &str, mut hear: impl FnMut(String) + Send + 'static) -> Process {
         let mut child = command(self.folder.path(), &["serve"])
-            .env("RUST_LOG", "warn")
+            .env("RUST_LOG", filter)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -86,7 +91,7 @@ impl Site {
         let log = child.stderr.take().expect("its log");
         std::thread::spawn(move || {
             for line in BufReader::new(log).lines().map_while(Result::ok) {
-                eprintln!("  | {line}");
+                hear(line);
             }
         });
         Process(child)
@@ -100,7 +105,7 @@ impl Site {
     }
 
     /// Waits until the service answers that it is ready.
-    async fn ready(&self) {
+    pub async fn ready(&self) {
         let begun = Instant::now();
         while begun.elapsed() < DEADLINE {
             let answer = self.http.get(format!("{}/readyz", self.base)).send().await;
@@ -153,6 +158,11 @@ impl Site {
         let answer = answer.expect("an answer");
         assert!(answer.status().is_success(), "{answer:?}");
         answer.bytes().await.expect("all of it").to_vec()
+    }
+
+    /// The address, and the token of an admin who is an auditor, too.
+    pub fn access(&self) -> (&str, &str) {
+        (&self.base, &self.token)
     }
 
     /// Where everything of it lies.

@@ -11,6 +11,7 @@ use crate::{
         consent::{Consent, may_be_of},
         package::{Column, Value},
         plan::About,
+        pseudonym::compared,
         request::Right,
     },
     service::Service,
@@ -56,7 +57,7 @@ async fn chunk(
         .filter(|identity| root.key.contains(&identity.column))
         .map(|identity| identity.name.as_str())
         .collect();
-    let own = found.into_iter().filter(|whole| may_be_of(&whole.refs, refs, &keys));
+    let own = found.into_iter().filter(|whole| may_be_of(&compared(&whole.refs), refs, &keys));
     Ok((own.map(|whole| whole.consent).collect(), next))
 }
 
@@ -69,7 +70,7 @@ impl Making {
         recorder: &mut Recorder,
         right: Right,
     ) -> Result<u64, Interrupt> {
-        let refs = run.service.store.refs(recorder.request.id).await?;
+        let refs = compared(&run.service.store.refs(recorder.request.id).await?);
         let (mut written, mut after) = (0, None);
         loop {
             let (found, next) = chunk(run.service, &run.plan, &refs, after).await?;
