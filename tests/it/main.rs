@@ -3,6 +3,7 @@
 mod architecture;
 mod backups;
 mod batches;
+mod canaries;
 mod catalog;
 mod cli;
 mod crash;
