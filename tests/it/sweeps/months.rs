@@ -21,7 +21,7 @@ use super::{
 use crate::{
     store::support::raw,
     support::{
-        app::{Setup, TestApp},
+        app::{CUSTOMER, Setup, TestApp},
         stores::TestStore,
         targets::{Dialect, Session},
     },
@@ -286,5 +286,58 @@ async fn a_month_goes_in_one_transaction() {
         assert_eq!(count(&app.store, "period_keys WHERE destroyed_at IS NULL"), 0);
         assert_eq!(found_in_log(&app, 1).await.len(), 0);
         audit_verifies(&app).await;
+    }
+}
+
+/// What follows a correction is shown under the month of what follows it: else the hold of an old month would keep a name of a
+/// new one, and lead to it when that month has lost its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_follows_a_correction_is_shown_as_in_its_own_month() {
+    for mut app in apps(setup).await {
+        app.change_plan(&CUSTOMER.replace(
+            "users: { erase: delete }",
+            "users: { erase: delete, rectify: [email], cascade: true }",
+        ))
+        .await;
+        let named = json!({ "plan": "customer", "subject": { "user_id": 5 } });
+        let mut hold = named.clone();
+        hold["ground"] = json!("legal_claims");
+        hold["reason"] = json!("a court");
+        app.admin().post("/v1/holds", &hold).await.ok();
+        let mut act = named.clone();
+        for (member, value) in [("purpose", "ads"), ("state", "given"), ("source", "web")] {
+            act[member] = json!(value);
+        }
+        act["text"] = json!({ "version": "1", "hash": "a".repeat(64) });
+        app.admin().post("/v1/consents", &act).await.ok();
+        age(&app, "2020-01").await;
+        let before = count(&app.store, "hold_refs");
+        app.work();
+        let mut change = named.clone();
+        change["kind"] = json!("rectification");
+        change["changes"] = json!({ "shop.users": { "email": "five@example.net" } });
+        let request = app.admin().post("/v1/requests", &change).await.ok();
+        let done = app.admin().until_end(request["id"].as_str().unwrap()).await;
+        assert_eq!(done["outcome"], "done", "{done}");
+
+        let (old, now) = (at("2020-01"), Clock.now());
+        let keys = app.service.pseudonyms.reload(&app.service).await.unwrap();
+        let rows = |table: &str| app.store.session().rows(&format!("SELECT ref, shown FROM {table}"));
+        let cell = |row: &[Option<String>], at: usize| row[at].clone().unwrap();
+        for (table, month) in [("hold_refs", old), ("request_refs", now)] {
+            for row in rows(table) {
+                assert_eq!(keys.shown(month, &cell(&row, 0)), Some(cell(&row, 1)), "{table}");
+            }
+        }
+        let gained = rows("consent_refs")
+            .into_iter()
+            .filter(|row| keys.shown_of_consent(now, &cell(row, 0)) == Some(cell(row, 1)));
+        assert!(gained.count() > 0 && count(&app.store, "hold_refs") > 0 && before > 0);
+        // By the new address everything is found, whatever its month.
+        let person = json!({ "plan": "customer", "subject": { "email": "five@example.net" } });
+        let page = app.auditor().post("/v1/audit/search?limit=500", &person).await.ok();
+        let names = page["items"].as_array().unwrap();
+        assert!(names.iter().any(|event| event["event"] == "consent.recorded"), "{page}");
+        app.stop().await;
     }
 }
