@@ -60,7 +60,7 @@ fn log(count: usize) -> Vec<Event> {
 fn fill(file: &Path, events: &[Event]) {
     let mut conn = SqliteConnection::establish(&file.to_string_lossy()).expect("the file");
     conn.batch_execute(
-        "PRAGMA synchronous = OFF; DROP TRIGGER audit_events_no_replace; DROP TRIGGER audit_events_queue;
+        "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF; DROP TRIGGER audit_events_no_replace; DROP TRIGGER audit_events_queue;
          DROP TRIGGER log_entries_no_replace; BEGIN",
     )
     .expect("a transaction");
