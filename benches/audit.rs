@@ -1,5 +1,5 @@
-//! How fast the log is verified, beside what it is made of, in one run and on one core: `cargo bench --bench audit`.
-//! `RIGHTFUL_BENCH_EVENTS` (default 500000) says how long the log is. Absolute figures are printed for orientation only:
+//! How fast the log is verified, beside what it is made of, in one run and on one core: `cargo bench --bench audit`,
+//! or `cargo bench --bench audit -- 2000000` for another length of the log than 500,000 events. Absolute figures are printed for orientation only:
 //! machines differ, ratios of one run travel.
 
 use std::{
@@ -60,7 +60,7 @@ fn log(count: usize) -> Vec<Event> {
 fn fill(file: &Path, events: &[Event]) {
     let mut conn = SqliteConnection::establish(&file.to_string_lossy()).expect("the file");
     conn.batch_execute(
-        "PRAGMA synchronous = OFF; DROP TRIGGER audit_events_no_replace; DROP TRIGGER audit_events_queue;
+        "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF; DROP TRIGGER audit_events_no_replace; DROP TRIGGER audit_events_queue;
          DROP TRIGGER log_entries_no_replace; BEGIN",
     )
     .expect("a transaction");
@@ -129,7 +129,7 @@ async fn read_all(store: &Store) -> usize {
 }
 
 fn main() {
-    let count = std::env::var("RIGHTFUL_BENCH_EVENTS").ok().and_then(|count| count.parse().ok());
+    let count = std::env::args().find_map(|argument| argument.parse().ok());
     let events = log(count.unwrap_or(500_000));
     let count = events.len();
     let folder = tempfile::tempdir().expect("a folder");

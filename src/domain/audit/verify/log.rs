@@ -89,9 +89,8 @@ impl TreeWalk {
     /// When a checkpoint that was kept elsewhere speaks of it as of another one, or of a larger one.
     pub fn finish(mut self) -> Result<TreeHead, Broken> {
         self.reached()?;
-        match self.checkpoints.front() {
-            Some(larger) => self.agrees_with(larger)?,
-            None => {}
+        if let Some(larger) = self.checkpoints.front() {
+            self.agrees_with(larger)?;
         }
         Ok(TreeHead { size: self.size(), root: self.edge.root() })
     }
