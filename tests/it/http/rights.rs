@@ -6,7 +6,7 @@ use super::{app, apps};
 use crate::support::app::{Reply, TestApp, User};
 
 /// Every operation, and whether admin, approver, auditor and service may use it.
-const TABLE: [(&str, &str, [bool; 4]); 54] = [
+const TABLE: [(&str, &str, [bool; 4]); 55] = [
     ("POST", "/v1/requests", [true, false, false, true]),
     ("GET", "/v1/requests", [true, true, true, true]),
     ("GET", "/v1/requests/{id}", [true, true, true, true]),
