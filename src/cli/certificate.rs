@@ -9,11 +9,8 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Failure, Outcome, print, public_key::public_key};
-use crate::domain::{
-    certificate::{self, Invalid, MAX_SIZE, Verified},
-    checkpoint::PublicKey,
-};
+use super::{Failure, Outcome, print, public_key::public_keys};
+use crate::domain::certificate::{self, Invalid, MAX_SIZE, Verified};
 
 /// Verifies certificates of requests.
 #[derive(Debug, Args)]
@@ -34,8 +31,8 @@ enum Action {
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// The log's public key, as `rightful keygen` prints it, or a file that holds it. Of several one that signed is enough.
-        #[arg(long = "key", value_name = "PUBLIC", required = true, value_parser = public_key)]
-        keys: Vec<PublicKey>,
+        #[arg(long = "key", value_name = "PUBLIC", required = true)]
+        keys: Vec<String>,
         /// Prints `{"ok": …, "failed": CHECK, "detail": …}` and what was proved.
         #[arg(long)]
         json: bool,
@@ -45,8 +42,9 @@ enum Action {
 impl Certificate {
     pub fn run(&self) -> Outcome {
         let Action::Verify { file, keys, json } = &self.action;
+        let keys = public_keys(keys);
         let bytes = read(file)?;
-        match certificate::verify(&bytes, keys) {
+        match certificate::verify(&bytes, &keys) {
             Ok(verified) if *json => print(&format!("{}\n", as_json(&verified))),
             Ok(verified) => print(&as_text(&verified)),
             Err(invalid) => {

@@ -1,12 +1,17 @@
-//! A public key of the log as an argument: itself, or a file that holds it.
+//! Public keys of the log as arguments: themselves, or files that hold one each.
 
+use super::wrong_usage;
 use crate::domain::checkpoint::{BadPublicKey, PublicKey};
 
-/// Reads `--key PUBLIC`.
-///
-/// # Errors
-/// Why it is none, in words for the command line.
-pub(super) fn public_key(argument: &str) -> Result<PublicKey, String> {
+/// Reads what was given as `--key PUBLIC`, or ends the process as wrong usage. What was given is not shown: it may be a
+/// private key.
+pub(super) fn public_keys(arguments: &[String]) -> Vec<PublicKey> {
+    let read =
+        |argument: &String| public_key(argument).unwrap_or_else(|why| wrong_usage(&format!("--key: {why}")));
+    arguments.iter().map(read).collect()
+}
+
+fn public_key(argument: &str) -> Result<PublicKey, String> {
     let fault = match argument.parse() {
         Ok(key) => return Ok(key),
         Err(BadPublicKey::Private) => return Err(BadPublicKey::Private.to_string()),

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    super::{Failure, Outcome, load, print, public_key::public_key, run_async, wrong_usage},
+    super::{Failure, Outcome, load, print, public_key::public_keys, run_async, wrong_usage},
     record::Record,
 };
 use crate::{
@@ -39,8 +39,8 @@ pub(super) struct Verify {
 
     /// A public key of the log, or a file that holds it; repeated for all that there ever were. Of the configured store
     /// those of `evidence.key` otherwise.
-    #[arg(long = "key", value_name = "PUBLIC", value_parser = public_key)]
-    keys: Vec<PublicKey>,
+    #[arg(long = "key", value_name = "PUBLIC")]
+    keys: Vec<String>,
 
     /// An export of the whole log in NDJSON instead of a store; no configuration is needed.
     #[arg(long, value_name = "FILE")]
@@ -53,23 +53,20 @@ pub(super) struct Verify {
 
 impl Verify {
     pub fn run(&self, config: &Path, store: Option<&str>) -> Outcome {
+        let keys = public_keys(&self.keys);
+        let of_store = |present| if keys.is_empty() { present } else { Keys::All(keys.clone()) };
         match (&self.export, store) {
             (Some(_), Some(_)) => wrong_usage(BOTH),
-            (Some(export), None) => self.export(export),
-            (None, Some(url)) => self.store(Record::copy(url), Keys::Unknown),
+            (Some(export), None) => self.export(export, &keys),
+            (None, Some(url)) => self.store(Record::copy(url), of_store(Keys::Unknown)),
             (None, None) => {
                 let config = load(config)?;
-                self.store(Record::configured(config.store.expose()), present_keys(&config))
+                self.store(Record::configured(config.store.expose()), of_store(present_keys(&config)))
             }
         }
     }
 
-    fn store(
-        &self,
-        opened: impl Future<Output = Result<(Store, Record), Failure>>,
-        present: Keys,
-    ) -> Outcome {
-        let keys = if self.keys.is_empty() { present } else { Keys::All(self.keys.clone()) };
+    fn store(&self, opened: impl Future<Output = Result<(Store, Record), Failure>>, keys: Keys) -> Outcome {
         let checkpoints = match &keys {
             Keys::Unknown => self.opened(&[])?,
             Keys::Present(keys) | Keys::All(keys) => self.opened(keys)?,
@@ -89,8 +86,8 @@ impl Verify {
         self.tell(&shown, &body, broken)
     }
 
-    fn export(&self, file: &Path) -> Outcome {
-        let checkpoints = self.opened(&self.keys)?;
+    fn export(&self, file: &Path, keys: &[PublicKey]) -> Outcome {
+        let checkpoints = self.opened(keys)?;
         let verification = verify_export(file, &checkpoints);
         let verification =
             verification.map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;

@@ -59,7 +59,9 @@ async fn an_auditor_verifies_a_copy_and_an_export_against_a_checkpoint() {
             .contains("none of the given keys")
     );
     for no_key in [stranger.private.as_str(), "none.pub"] {
-        assert_eq!(run(folder.path(), &[&wrong[..], &[no_key]].concat()).status.code(), Some(2));
+        let refused = run(folder.path(), &[&wrong[..], &[no_key]].concat());
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(!text(&refused.stderr).contains(&stranger.private), "{refused:?}");
     }
 
     // Whoever owns the database takes the end away, entries and all.
