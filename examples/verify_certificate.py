@@ -234,11 +234,12 @@ def main():
         statement, place = verify(data, [public_key(key) for key in sys.argv[2:]])
     except Refused as why:
         sys.exit(f"refused: {why}")
-    print(f"certified: {statement['kind']} {statement['request_id']} is {statement['status']} ({statement['outcome']})")
+    # As ASCII: nothing from the certificate must move the cursor.
+    print(ascii(f"certified: {statement['kind']} {statement['request_id']} is {statement['status']} ({statement['outcome']})")[1:-1])
     for step in statement["steps"]:
         rows = step["rows"]
         print(ascii(f"{step['name']} {step['action']}: {rows['affected']} rows done, {rows['withheld']} withheld")[1:-1])
-    print("proved by", place)
+    print("proved by", ascii(place)[1:-1])
 
 
 if __name__ == "__main__":

@@ -23,9 +23,6 @@ use crate::{
     store::{EventFilter, EventPage, Store, StoreError, SummaryFilter},
 };
 
-/// Hex digits of a pseudonym.
-const PSEUDONYM: usize = 64;
-
 /// A person as somebody has named them.
 pub struct Person {
     pub plan: String,
@@ -164,10 +161,7 @@ async fn filters(store: &Store, filter: &EventFilter) -> Result<Map<String, Valu
     put("event", filter.event.map(|event| json!(event.as_str())));
     put("from", filter.from.map(|at| json!(timestamp(at))));
     put("to", filter.to.map(|at| json!(timestamp(at))));
-    put(
-        "subject_ref",
-        filter.subject_refs.as_ref().and_then(|refs| refs.first()).map(|text| pseudonym(text)),
-    );
+    put("subject_ref", filter.subject_refs.as_deref().map(known));
     if let Some(actor) = &filter.actor {
         let known = store.knows_actor(actor).await?;
         put("actor", Some(json!(known.then_some(actor))));
@@ -175,7 +169,10 @@ async fn filters(store: &Store, filter: &EventFilter) -> Result<Map<String, Valu
     Ok(used)
 }
 
-fn pseudonym(text: &str) -> Value {
-    let is_one = text.len() == PSEUDONYM && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    json!(is_one.then_some(text))
+/// The pseudonym that was asked for, where it is somebody's: only then there are others of the same person.
+fn known(refs: &[String]) -> Value {
+    match refs {
+        [given, _, ..] => json!(given),
+        _ => Value::Null,
+    }
 }

@@ -101,17 +101,14 @@ pub async fn of_person(
     all(service, refs.into_iter().map(|(_, pseudonym)| pseudonym).collect()).await
 }
 
-/// The same of a person of whom one pseudonym was shown.
+/// The same of a person of whom one pseudonym was shown; that one comes first, and is the only one where it is nobody's.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn of_ref(service: &Service, shown: &str) -> Result<Vec<String>, ServiceError> {
-    let given = [shown.to_owned()];
-    let compared = service.store.compared(&given).await?;
-    let mut names = all(service, compared).await?;
-    if !names.contains(&given[0]) {
-        names.extend(given);
-    }
+    let mut names = vec![shown.to_owned()];
+    let compared = service.store.compared(&names).await?;
+    names.extend(all(service, compared).await?.into_iter().filter(|name| name != shown));
     Ok(names)
 }
 

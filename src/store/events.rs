@@ -10,7 +10,7 @@ use super::{
     conn::{Conn, on, read},
     consents::known_by,
     rows::EventRow,
-    schema::{audit_events, consent_refs, request_refs},
+    schema::{audit_events, consent_refs, hold_refs, request_refs},
 };
 use crate::domain::{
     audit::{Event, EventName, timestamp},
@@ -27,7 +27,7 @@ pub struct EventFilter {
     pub from: Option<DateTime<Utc>>,
     /// Strictly before this time.
     pub to: Option<DateTime<Utc>>,
-    /// Any of these pseudonyms: events that carry one, and all events of requests and consents that are known by one, so
+    /// Any of these pseudonyms: events that carry one, and all events of requests, holds and consents that are known by one, so
     /// that events from before the resolution are found too.
     pub subject_refs: Option<Vec<String>>,
 }
@@ -102,11 +102,15 @@ macro_rules! filtered {
                 .select(request_refs::request_id.nullable());
             let consents = known_by(refs.iter().map(String::as_str).collect())
                 .select("consent:".into_sql::<Text>().concat(consent_refs::consent_id));
+            let holds = hold_refs::table
+                .filter(hold_refs::pseudonym.eq_any(refs))
+                .select("hold:".into_sql::<Text>().concat(hold_refs::hold_id));
             query = query.filter(
                 audit_events::subject_ref
                     .eq_any(refs)
                     .or(audit_events::request_id.eq_any(known))
-                    .or(audit_events::stream.eq_any(consents)),
+                    .or(audit_events::stream.eq_any(consents))
+                    .or(audit_events::stream.eq_any(holds)),
             );
         }
         query

@@ -1,6 +1,6 @@
 //! The tables of the Merkle log and its checkpoints, and of who has read the log.
 
-use super::schema::audit_events;
+use super::schema::{audit_events, hold_refs};
 
 diesel::table! {
     log_queue (event_id) {
@@ -46,3 +46,4 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(audit_events, log_queue, log_entries);
+diesel::allow_tables_to_appear_in_same_query!(audit_events, hold_refs);

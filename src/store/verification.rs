@@ -9,9 +9,11 @@ use diesel::{
     backend::Backend,
     deserialize::{self, FromSqlRow},
     dsl::{exists, not, sql},
+    expression::SqlLiteral,
     pg::Pg,
     prelude::*,
     row::{Field, Row},
+    sql_query,
     sql_types::{BigInt, Binary, Bool, Nullable, Text},
     sqlite::{Sqlite, SqliteType},
 };
@@ -35,23 +37,18 @@ use crate::domain::{
 /// Rows read at a time.
 const CHUNK: i64 = 2000;
 
-/// How far verification has got. It begins before whatever could lie there.
+/// How far verification has got: the last that was read of each. `None` before the first, whatever could lie there.
+#[derive(Default)]
 pub(super) struct Verified {
-    event: (String, i64),
-    entry: i64,
-    queued: String,
-    checkpoint: i64,
+    event: Option<(String, i64)>,
+    entry: Option<i64>,
+    queued: Option<String>,
+    checkpoint: Option<i64>,
 }
 
-impl Default for Verified {
-    fn default() -> Self {
-        Self {
-            event: (String::new(), i64::MIN),
-            entry: i64::MIN,
-            queued: String::new(),
-            checkpoint: i64::MIN,
-        }
-    }
+/// A condition on where to go on, by the last that was read; the first time the least that can be counts too.
+fn behind<T>(columns: &str, last: Option<&T>) -> SqlLiteral<Bool> {
+    sql(&format!("{columns} {} ", if last.is_some() { ">" } else { ">=" }))
 }
 
 /// Loads rows in one call, on SQLite in the place where its connection runs.
@@ -211,6 +208,12 @@ impl LogEntry {
     }
 }
 
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
 /// What waits for its place.
 pub struct Queued {
     pub event_id: String,
@@ -225,13 +228,11 @@ impl Snapshot {
     /// As every statement.
     pub async fn next_event_bytes(&mut self) -> Result<Vec<EventBytes>, StoreError> {
         use audit_events as e;
-        let (stream, seq) = self.verified.event.clone();
+        let last = self.verified.event.clone();
         // Compared as a pair, which goes straight to its place in the index.
-        let behind = sql::<Bool>("(stream, seq) > (")
-            .bind::<Text, _>(stream)
-            .sql(", ")
-            .bind::<BigInt, _>(seq)
-            .sql(")");
+        let behind = behind("(stream, seq)", last.as_ref()).sql("(");
+        let (stream, seq) = last.unwrap_or((String::new(), i64::MIN));
+        let behind = behind.bind::<Text, _>(stream).sql(", ").bind::<BigInt, _>(seq).sql(")");
         let query = e::table.filter(behind).order((e::stream, e::seq)).limit(CHUNK).select((
             e::seq,
             e::id,
@@ -250,9 +251,23 @@ impl Snapshot {
         ));
         let events: Vec<EventBytes> = load!(&mut self.held.conn, query)?;
         if let Some(last) = events.last() {
-            self.verified.event = (String::from_utf8_lossy(last.raw().stream).into_owned(), last.seq);
+            self.verified.event = Some((String::from_utf8_lossy(last.raw().stream).into_owned(), last.seq));
         }
         Ok(events)
+    }
+
+    /// How many events the table holds, counted without the index by which they are read: one that shows less than
+    /// there is hides from its reader what others see.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn count_events(&mut self) -> Result<u64, StoreError> {
+        let from = match &self.held.conn {
+            Conn::Sqlite(_) => "SELECT count(*) AS count FROM audit_events NOT INDEXED",
+            Conn::Postgres(_) => "SELECT count(*) AS count FROM audit_events",
+        };
+        let counted: Counted = on!(&mut self.held.conn, |c| sql_query(from).get_result(c).await)?;
+        Ok(counted.count.cast_unsigned())
     }
 
     /// The next entries of the log by their place, empty at the end.
@@ -262,12 +277,15 @@ impl Snapshot {
     pub async fn next_entries(&mut self) -> Result<Vec<LogEntry>, StoreError> {
         use log_entries as l;
         let query = l::table
-            .filter(l::leaf_index.gt(self.verified.entry))
+            .filter(
+                behind("leaf_index", self.verified.entry.as_ref())
+                    .bind::<BigInt, _>(self.verified.entry.unwrap_or(i64::MIN)),
+            )
             .order(l::leaf_index)
             .limit(CHUNK)
             .select((l::leaf_index, l::event_id, l::hashes));
         let entries: Vec<LogEntry> = load!(&mut self.held.conn, query)?;
-        self.verified.entry = entries.last().map_or(self.verified.entry, |last| last.index);
+        self.verified.entry = entries.last().map(|last| last.index).or(self.verified.entry);
         Ok(entries)
     }
 
@@ -278,13 +296,16 @@ impl Snapshot {
     pub async fn next_queued(&mut self) -> Result<Vec<Queued>, StoreError> {
         let query = log_queue::table
             .left_join(audit_events::table.on(audit_events::id.eq(log_queue::event_id)))
-            .filter(log_queue::event_id.gt(self.verified.queued.clone()))
+            .filter(
+                behind("event_id", self.verified.queued.as_ref())
+                    .bind::<Text, _>(self.verified.queued.clone().unwrap_or_default()),
+            )
             .order(log_queue::event_id)
             .limit(CHUNK)
             .select((log_queue::event_id, audit_events::hash.nullable()));
         let rows: Vec<(String, Option<String>)> = on!(&mut self.held.conn, |c| query.load(c).await)?;
         if let Some((last, _)) = rows.last() {
-            self.verified.queued.clone_from(last);
+            self.verified.queued = Some(last.clone());
         }
         Ok(rows.into_iter().map(|(event_id, hash)| Queued { event_id, hash }).collect())
     }
@@ -295,11 +316,14 @@ impl Snapshot {
     /// As every statement.
     pub async fn next_checkpoints(&mut self) -> Result<Vec<Checkpoint>, StoreError> {
         let query = checkpoints::table
-            .filter(checkpoints::number.gt(self.verified.checkpoint))
+            .filter(
+                behind("number", self.verified.checkpoint.as_ref())
+                    .bind::<BigInt, _>(self.verified.checkpoint.unwrap_or(i64::MIN)),
+            )
             .order(checkpoints::number)
             .limit(CHUNK);
         let rows: Vec<CheckpointRow> = on!(&mut self.held.conn, |c| query.load(c).await)?;
-        self.verified.checkpoint = rows.last().map_or(self.verified.checkpoint, |(number, ..)| *number);
+        self.verified.checkpoint = rows.last().map(|(number, ..)| *number).or(self.verified.checkpoint);
         Ok(rows.into_iter().map(checkpoint).collect())
     }
 

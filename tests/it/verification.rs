@@ -5,6 +5,7 @@
 
 pub mod builder;
 mod found;
+mod hidden;
 mod log;
 mod mutations;
 mod untouched;

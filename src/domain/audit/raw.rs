@@ -1,11 +1,9 @@
 //! An event as the bytes that a store or a file holds, and its hash: verification trusts nothing of it, and neither parses nor
 //! copies what it need not.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use serde_json::Value;
-
 use super::plain::{is_plain, is_plain_text};
-use crate::domain::tree::Digest;
+use crate::domain::{json::Strict, tree::Digest};
+use aws_lc_rs::digest::{SHA256, digest};
 
 /// As [`Event`](super::Event), unread. `rows` and `details` are JSON.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +114,8 @@ impl Hasher {
             self.bytes.extend_from_slice(json);
             return Some(());
         }
-        let value: Value = serde_json::from_slice(json).ok()?;
+        // A member that stands twice is one thing to this reader and another to the next.
+        let Strict(value) = serde_json::from_slice(json).ok()?;
         self.bytes.extend_from_slice(&serde_json_canonicalizer::to_vec(&value).ok()?);
         Some(())
     }

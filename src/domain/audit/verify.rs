@@ -64,6 +64,8 @@ pub enum Fault {
     HeadMismatch,
     /// Events of a stream that has no owner row.
     OwnerMissing,
+    /// The table holds other events than the index by which it is read.
+    EventsHidden,
     /// A leaf is missing or stands twice.
     LeafGap,
     /// A leaf is not that of its event.
@@ -97,6 +99,7 @@ impl Fault {
             Self::TailMissing => "the event is missing, and all of the stream behind it",
             Self::HeadMismatch => "the stream's owner knows of another last event",
             Self::OwnerMissing => "the stream has no owner",
+            Self::EventsHidden => "the table holds other events than its index shows",
             Self::LeafGap => "the entry is missing, or stands twice",
             Self::LeafMismatch => "the entry is not that of its event",
             Self::EventMissing => "the entry's event is missing",

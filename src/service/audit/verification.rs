@@ -146,6 +146,10 @@ async fn walk(log: &mut Snapshot, anchors: &Anchors) -> Result<Verified, Stop> {
     chains.through(log).await?;
     let (mut places, key) = (chains.places.alike(), chains.places);
     let Chains { events, head } = chains.verifier.finish();
+    if log.count_events().await? != events {
+        let nowhere = Broken { stream: None, seq: None, reason: Fault::EventsHidden, index: None };
+        return Err(nowhere.into());
+    }
     let mut stored = Stored::new(&anchors.keys);
     let tree = match through_tree(log, anchors, &mut stored, &mut places).await {
         Err(Stop::Broken(broken)) => {

@@ -203,3 +203,22 @@ async fn holds_and_erasures_at_once_get_along() {
         app.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_by_any_identity_finds_the_hold() {
+    for app in apps().await {
+        let placed = hold(json!({ "user_id": 1, "email": "USER1@example.com" }));
+        app.admin().post("/v1/holds", &placed).await;
+        for subject in [json!({ "user_id": 1 }), json!({ "email": "user1@EXAMPLE.com" })] {
+            let person = json!({ "plan": "customer", "subject": subject });
+            let found = app.auditor().post("/v1/audit/search", &person).await.ok();
+            let events: Vec<&str> = found["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|event| event["event"].as_str())
+                .collect();
+            assert_eq!(events, ["hold.placed"], "{person}");
+        }
+    }
+}
