@@ -25,6 +25,11 @@ const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = 
 /// another process inside of a call: see [`super::group_commit`].
 const SQLITE_WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 0;";
 
+/// Plans are kept for as long as a session, and some are made while the tables are all but empty: every statement has an
+/// index made for it. What has none costs as much as it may, for which nothing has to be compiled.
+const POSTGRES_SESSION: &str = "SET enable_seqscan = off; SET jit = off;";
+const POSTGRES_READER: &str = "SET default_transaction_read_only = on;";
+
 pub(super) enum Conn {
     /// Behind a fair lock, so that statements which are started together (see [`each!`] and [`shared!`]) run one
     /// after the other here, in the order in which they were started.
@@ -185,9 +190,9 @@ impl Target {
                     let session = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
                     connect_sqlite(uri, session, Place::Apart).await
                 }
-                Self::Postgres(url) => connect_postgres(url, "").await,
+                Self::Postgres(url) => connect_postgres(url, POSTGRES_SESSION).await,
                 Self::PostgresReader(url) => {
-                    connect_postgres(url, "SET default_transaction_read_only = on").await
+                    connect_postgres(url, &format!("{POSTGRES_SESSION} {POSTGRES_READER}")).await
                 }
             }
         };
@@ -214,9 +219,7 @@ async fn connect_sqlite(path: &str, session: &str, place: Place) -> Result<Conn,
 async fn connect_postgres(url: &str, session: &str) -> Result<Conn, StoreError> {
     let address = PostgresAddress::parse(url).map_err(StoreError::Unavailable)?;
     let mut conn = address.connect().await.map_err(StoreError::Unavailable)?;
-    if !session.is_empty() {
-        conn.batch_execute(session).await?;
-    }
+    conn.batch_execute(session).await?;
     Ok(Conn::Postgres(Box::new(conn)))
 }
 

@@ -140,12 +140,7 @@ impl Tx {
     /// As every statement.
     pub async fn sequence(&mut self, limit: usize) -> Result<Sequenced, StoreError> {
         let conn = self.conn().await?;
-        let waiting = log_queue::table
-            .inner_join(audit_events::table.on(audit_events::id.eq(log_queue::event_id)))
-            .order(log_queue::event_id)
-            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-            .select((log_queue::event_id, audit_events::hash));
-        let waiting: Vec<(String, String)> = on!(&mut *conn, |c| waiting.load(c).await)?;
+        let waiting = waiting(&mut *conn, limit).await?;
         let size = size(&mut *conn).await?;
         let mut edge = Edge::new(size, stored(&mut *conn, &subtrees(&(0..size))).await?);
         if waiting.is_empty() {
@@ -181,6 +176,24 @@ impl Tx {
         }
         Ok(Sequenced { events: ids.len(), edge })
     }
+}
+
+/// Events without a place and their hashes, the oldest first. In two readings: PostgreSQL may carry out the join of both by
+/// walking through all events that there are.
+async fn waiting(conn: &mut Conn, limit: usize) -> Result<Vec<(String, String)>, StoreError> {
+    let oldest = log_queue::table
+        .order(log_queue::event_id)
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .select(log_queue::event_id);
+    let ids: Vec<String> = on!(&mut *conn, |c| oldest.load(c).await)?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let events = audit_events::table
+        .filter(audit_events::id.eq_any(&ids))
+        .select((audit_events::id, audit_events::hash))
+        .order(audit_events::id);
+    Ok(on!(conn, |c| events.load(c).await)?)
 }
 
 async fn size(conn: &mut Conn) -> Result<u64, StoreError> {

@@ -262,9 +262,13 @@ impl Snapshot {
     /// # Errors
     /// As every statement.
     pub async fn count_events(&mut self) -> Result<u64, StoreError> {
-        let from = match &self.held.conn {
+        let from = match &mut self.held.conn {
             Conn::Sqlite(_) => "SELECT count(*) AS count FROM audit_events NOT INDEXED",
-            Conn::Postgres(_) => "SELECT count(*) AS count FROM audit_events",
+            conn @ Conn::Postgres(_) => {
+                // For the rest of this snapshot, which has walked the chains already.
+                conn.batch("SET LOCAL enable_seqscan = on; SET LOCAL enable_indexonlyscan = off").await?;
+                "SELECT count(*) AS count FROM audit_events"
+            }
         };
         let counted: Counted = on!(&mut self.held.conn, |c| sql_query(from).get_result(c).await)?;
         Ok(counted.count.cast_unsigned())

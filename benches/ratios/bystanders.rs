@@ -1,0 +1,85 @@
+//! How long others who use the target database wait while one subject's 5,000,000 rows are erased, beside how long they wait
+//! when nothing is.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{
+    memory::resident_mib,
+    pgbench::{Users, percentile},
+    site::{Settings, Site},
+    table::{Goal, Row},
+    target::Target,
+};
+
+const SUBJECT_ROWS: i64 = 5_000_000;
+const OTHERS: i64 = 1_000_000;
+const PER_SECOND: u32 = 200;
+const UNDISTURBED: Duration = Duration::from_secs(20);
+
+pub const NAME: &str = "others' latency while 5,000,000 rows are erased";
+
+const PLAN: &str = "plan: customer
+subject:
+  user_id: shop.users.id
+connections:
+  shop:
+    users:
+      erase: delete
+    visits:
+      match: { user_id: users.id }
+      erase: delete
+";
+
+/// Half of what they do changes something; none of it is the subject's.
+const USE: &str = "\\set id random(5000001, 6000000)
+SELECT note FROM visits WHERE id = :id;
+UPDATE visits SET note = 'changed' WHERE id = :id;
+";
+
+/// With the default pause: p50 and p99.
+pub async fn run() -> [Row; 2] {
+    let target = Target::new("bystanders").await;
+    target
+        .run(&format!(
+            "CREATE TABLE users (id int PRIMARY KEY, email text NOT NULL);
+             INSERT INTO users SELECT n, 'user' || n || '@example.com' FROM generate_series(1, 1000) n;
+             CREATE TABLE visits (id bigint PRIMARY KEY, user_id int NOT NULL REFERENCES users, at timestamptz, note text);
+             INSERT INTO visits
+               SELECT n, CASE WHEN n <= {SUBJECT_ROWS} THEN 1 ELSE 2 + n % 999 END, now(), 'a note of some length ' || n
+               FROM generate_series(1, {SUBJECT_ROWS} + {OTHERS}) n;
+             CREATE INDEX visits_by_user ON visits (user_id);"
+        ))
+        .await;
+    target.run("VACUUM (ANALYZE) visits").await;
+    target.run("CHECKPOINT").await;
+    let users = Users::start(&target, USE, PER_SECOND);
+    tokio::time::sleep(UNDISTURBED).await;
+    let before = users.stop();
+
+    let site = Site::new(&Settings {
+        store: "sqlite:rightful.db",
+        connections: &[("shop", &target.url())],
+        service: None,
+        plan: PLAN,
+        worker: "  concurrency: 1\n",
+    });
+    let process = site.serve().await;
+    let users = Users::start(&target, USE, PER_SECOND);
+    let request = site.submit("customer", json!({ "user_id": 1 }), None).await.expect("an answer");
+    let request = site.finished(request["id"].as_str().expect("an id")).await;
+    let meanwhile = users.stop();
+    assert_eq!(request["progress"]["rows_affected"], SUBJECT_ROWS + 1, "{request}");
+    let resident_mib = resident_mib(&process);
+    drop(process);
+    target.drop().await;
+    [("p50", 0.5, Goal::None), ("p99", 0.99, Goal::AtMost(1.1))].map(|(what, part, goal)| Row {
+        name: format!("{NAME}, {what}"),
+        unit: "ms",
+        service: percentile(&meanwhile, part),
+        beside: percentile(&before, part),
+        goal,
+        resident_mib,
+    })
+}

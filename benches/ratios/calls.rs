@@ -1,0 +1,188 @@
+//! What the admin panel does most: it submits, beside pgbench inserting the same rows, and it asks how far a request is, beside
+//! a server of the bare framework that gives the same bytes.
+
+use std::{fmt::Write, time::Duration};
+
+use actix_web::{App, HttpServer, web};
+use serde_json::{Value, json};
+
+use super::{
+    client::{CLIENTS, Client, rate},
+    memory::resident_mib,
+    pgbench,
+    site::{Settings, Site},
+    store::Store,
+    table::{Goal, Row},
+    target::Target,
+};
+
+const TIME: Duration = Duration::from_secs(8);
+
+const PLAN: &str = "plan: customer
+subject:
+  user_id: shop.users.id
+connections:
+  shop:
+    users:
+      erase: delete
+";
+
+pub fn accept_name() -> String {
+    format!("submissions over HTTP, {CLIENTS} clients, PostgreSQL store")
+}
+
+pub fn poll_name(store: Store) -> String {
+    format!("a request's status over HTTP, {CLIENTS} clients, {} store", store.as_str())
+}
+
+/// A service whose requests wait for an approver, so that nothing else is measured.
+async fn site(store: &str, target: &Target) -> Site {
+    target.run("CREATE TABLE users (id int PRIMARY KEY)").await;
+    Site::new(&Settings {
+        store,
+        connections: &[("shop", &target.url())],
+        service: None,
+        plan: PLAN,
+        worker: "  concurrency: 4\napproval: { erasure: required }\n",
+    })
+}
+
+/// One for each client.
+fn tokens(site: &Site) -> Vec<String> {
+    (0..CLIENTS).map(|number| site.token("admin", &format!("panel{number}"))).collect()
+}
+
+fn submission(number: u64) -> String {
+    json!({ "kind": "erasure", "plan": "customer", "subject": { "user_id": number } }).to_string()
+}
+
+pub async fn accept() -> Row {
+    let target = Target::new("accept").await;
+    let (url, store) = Store::Postgres.open().await;
+    let store = store.expect("a database");
+    let site = site(&url, &target).await;
+    let process = site.serve().await;
+    let tokens = tokens(&site);
+    let (base, _) = site.access();
+    let service = rate(base, &tokens, TIME, (202, "POST /v1/requests"), submission).await;
+    let resident_mib = resident_mib(&process);
+    let script = same_rows(&store).await;
+    drop(process);
+    #[expect(clippy::cast_possible_truncation, reason = "a few thousand a second")]
+    let transactions = (service * TIME.as_secs_f64()) as i64;
+    let beside = pgbench::rate(&store, &script, transactions);
+    store.drop().await;
+    target.drop().await;
+    Row { name: accept_name(), unit: "1/s", service, beside, goal: Goal::AtLeast(0.5), resident_mib }
+}
+
+/// A transaction that inserts, in every table, what the newest request has there, under ids of its own.
+async fn same_rows(store: &Target) -> String {
+    let text = async |sql: &str| -> Vec<String> {
+        let rows = store.client.query(sql, &[]).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    let id = text("SELECT id FROM requests ORDER BY id DESC LIMIT 1").await.remove(0);
+    let tables = text(
+        "SELECT table_name::text FROM information_schema.columns WHERE column_name = 'request_id'
+           AND table_schema = current_schema()
+           AND table_name IN (SELECT relname FROM pg_class WHERE relkind = 'r') ORDER BY 1",
+    )
+    .await;
+    let refs = text(&format!("SELECT ref FROM request_refs WHERE request_id = '{id}'")).await;
+    let events = text(&format!("SELECT id FROM audit_events WHERE request_id = '{id}'")).await;
+    let mut variables = vec![(id.clone(), "id".to_owned())];
+    for (number, one) in refs.into_iter().chain(events).enumerate() {
+        variables.push((one, format!("v{number}")));
+    }
+    let mut script = String::new();
+    for (_, name) in &variables {
+        let _ = writeln!(script, "\\set {name} random(1000000000000, 9000000000000000000)");
+    }
+    script.push_str("BEGIN;\n");
+    let own =
+        std::iter::once(("requests", "id")).chain(tables.iter().map(|table| (table.as_str(), "request_id")));
+    for (table, key) in own {
+        let rows = format!("SELECT row_to_json(t)::text FROM {table} t WHERE {key} = '{id}'");
+        for row in text(&rows).await {
+            let row: serde_json::Map<String, Value> = serde_json::from_str(&row).expect("a row");
+            let values: Vec<String> = row.values().map(|value| literal(value, &variables)).collect();
+            let columns: Vec<&str> = row.keys().map(|column| column.as_str()).collect();
+            let _ = writeln!(
+                script,
+                "INSERT INTO {table} (\"{}\") VALUES ({});",
+                columns.join("\", \""),
+                values.join(", ")
+            );
+        }
+    }
+    script.push_str("COMMIT;\n");
+    script
+}
+
+/// A value as SQL, with the variables of the script in the place of what must be there once. Colons are written as escapes:
+/// pgbench takes what follows one for a variable, also inside of quotes.
+fn literal(value: &Value, variables: &[(String, String)]) -> String {
+    let text = match value {
+        Value::Null => return "NULL".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let escaped = text.replace('\\', "\\\\").replace('\'', "''").replace(':', "\\003a");
+    let varied = variables
+        .iter()
+        .fold(format!("U&'{escaped}'"), |text, (of, name)| text.replace(of, &format!("' || :{name} || U&'")));
+    // One that is all of it, or its beginning or end.
+    varied.replace("U&'' || ", "").replace(" || U&''", "")
+}
+
+pub async fn poll(kind: Store) -> Row {
+    let target = Target::new("poll").await;
+    let (url, store) = kind.open().await;
+    let site = site(&url, &target).await;
+    let process = site.serve().await;
+    let tokens = tokens(&site);
+    let (base, token) = site.access();
+    let mut client = Client::connect(base, token).await.expect("a connection");
+    let request = client.expect(202, "POST /v1/requests", &submission(1)).await;
+    let request: Value = serde_json::from_slice(&request).expect("JSON");
+    let what = format!("GET /v1/requests/{}", request["id"].as_str().expect("an id"));
+    let bytes = client.expect(200, &what, "").await;
+    let service = rate(base, &tokens, TIME, (200, &what), |_| String::new()).await;
+    let resident_mib = resident_mib(&process);
+    drop(process);
+    let beside = bare(bytes).await;
+    if let Some(store) = store {
+        store.drop().await;
+    }
+    target.drop().await;
+    Row { name: poll_name(kind), unit: "1/s", service, beside, goal: Goal::AtLeast(0.5), resident_mib }
+}
+
+/// The same with nothing behind it.
+async fn bare(bytes: Vec<u8>) -> f64 {
+    let bytes = web::Bytes::from(bytes);
+    let app = move || {
+        let bytes = bytes.clone();
+        let give = move || {
+            let answer = bytes.clone();
+            async move { answer }
+        };
+        App::new().route("/v1/requests/{id}", web::get().to(give))
+    };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async move {
+            let server = HttpServer::new(app).disable_signals().bind("127.0.0.1:0").expect("a port");
+            let port = server.addrs().first().expect("an address").port();
+            let server = server.run();
+            sender.send((port, server.handle())).expect("somebody who waits");
+            server.await
+        })
+    });
+    let (port, handle) = receiver.recv().expect("a server");
+    let base = format!("http://127.0.0.1:{port}");
+    let rate = rate(&base, &[], TIME, (200, "GET /v1/requests/1"), |_| String::new()).await;
+    handle.stop(false).await;
+    rate
+}
