@@ -24,6 +24,7 @@ The exit code is 0 where every bug was found, 1 where one survived or could not 
 """
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -102,22 +103,24 @@ class Checkout:
         path.write_text(text.replace(mutant["line"], by))
         return text
 
-    def command(self, binary, *rest):
-        which = ["--lib"] if binary == "lib" else ["--test", binary]
-        return [*self.cargo, "test", "--quiet", "--locked", "--target-dir", str(self.target), *which, *rest]
-
     def build(self, binary):
-        built = subprocess.run(self.command(binary, "--no-run"), cwd=self.root, text=True, capture_output=True)
+        """The executable of the tests."""
+        which = ["--lib"] if binary == "lib" else ["--test", binary]
+        command = [*self.cargo, "test", "--locked", "--target-dir", str(self.target), *which, "--no-run"]
+        built = subprocess.run([*command, "--message-format=json"], cwd=self.root, text=True, capture_output=True)
+        messages = [json.loads(line) for line in built.stdout.splitlines()]
         if built.returncode != 0:
-            errors = [line for line in built.stderr.split("\n\n") if line.lstrip().startswith("error")]
-            raise Trouble("it does not compile:\n" + "\n\n".join(errors))
+            errors = [message["message"]["rendered"] for message in messages
+                      if message["reason"] == "compiler-message" and message["message"]["level"] == "error"]
+            raise Trouble("it does not compile:\n" + "\n".join(errors or [built.stderr]))
+        return next(message["executable"] for message in reversed(messages)
+                    if message["reason"] == "compiler-artifact" and message["profile"]["test"])
 
-    def test(self, mutant, planted):
+    def test(self, executable, mutant, planted):
         """The exit code, None where the tests do not end; and what they printed."""
-        binary, test = mutant["test"].split()
         # A database that cannot be reached is a failure, not a test left out.
         environment = {**os.environ, "CI": "true", "PLANTED": planted}
-        tests = subprocess.Popen(self.command(binary, "--", test), cwd=self.root, env=environment, text=True,
+        tests = subprocess.Popen([executable, mutant["test"].split()[1]], cwd=self.root, env=environment, text=True,
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         try:
             printed, _ = tests.communicate(timeout=PATIENCE)
@@ -127,23 +130,23 @@ class Checkout:
             return None, tests.communicate()[0]
 
 
-def without_any(checkout, mutants):
+def without_any(checkout, executable, mutants):
     """Those of them whose tests pass while all bugs sleep."""
     verdicts = {}
     for mutant in mutants:
         test = mutant["test"]
         if test not in verdicts:
-            code, printed = checkout.test(mutant, "")
+            code, printed = checkout.test(executable, mutant, "")
             verdicts[test] = code == 0 and re.search(r"[1-9]\d* passed", printed) is not None
             if not verdicts[test]:
                 print(f"does not pass, or is none, without any bug: {test}\n{printed}", flush=True)
     return [mutant for mutant in mutants if verdicts[mutant["test"]]]
 
 
-def tried(checkout, mutant):
+def tried(checkout, executable, mutant):
     """True where a test has failed for it."""
     begun = time.monotonic()
-    code, printed = checkout.test(mutant, mutant["mutant"])
+    code, printed = checkout.test(executable, mutant, mutant["mutant"])
     failed = re.findall(r"^---- (\S+) stdout ----$", printed, re.MULTILINE)
     by = ", ".join(failed) if code is not None else f"tests that did not end in {PATIENCE} s"
     is_found = code is None or bool(failed)
@@ -166,13 +169,13 @@ def carry_out(checkout, mutants):
         own = [mutant for mutant in mutants if mutant["test"].split()[0] == binary]
         if not own:
             continue
-        checkout.build(binary)
-        sound = without_any(checkout, own)
-        found += sum(tried(checkout, mutant) for mutant in sound if "alone" not in mutant)
+        executable = checkout.build(binary)
+        sound = without_any(checkout, executable, own)
+        found += sum(tried(checkout, executable, mutant) for mutant in sound if "alone" not in mutant)
         for mutant in [mutant for mutant in sound if "alone" in mutant]:
             before = checkout.replace(mutant, mutant["put"])
-            checkout.build(binary)
-            found += tried(checkout, mutant)
+            executable = checkout.build(binary)
+            found += tried(checkout, executable, mutant)
             (checkout.root / mutant["file"]).write_text(before)
     return found
 
