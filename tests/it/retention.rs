@@ -3,20 +3,22 @@
 mod holds;
 mod schedules;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use rightful::{
     config,
     domain::{
+        clock::Clock,
         request::{Outcome, Status, StepState},
         retention::Policy,
-        run::{Run, Task},
+        run::{Params, Run, Task},
     },
     service::{
         Pacing,
         retention::preview,
         runs::{self, Asked, Upkeep, worker::run_one},
     },
+    store::StoreError,
 };
 use tokio::sync::watch;
 
@@ -283,6 +285,56 @@ async fn two_at_once_do_it_once() {
             assert_eq!(run.state.outcome(), Some(Outcome::Done), "{:?}: {run:?}", target.dialect);
             assert_eq!(counts(&run.steps[1]), ("shop.orders", Some(3), 3, 0, Some(0)));
         }
+    }
+}
+
+/// What was thirty days ago on the day of the run is not older than thirty days.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_the_very_day_stays() {
+    let store = sqlite_store().await;
+    // There a date is the midnight that it begins with.
+    for target in targets().into_iter().filter(|target| target.dialect != Dialect::Sqlite) {
+        target.execute("CREATE TABLE logs (id INTEGER PRIMARY KEY, at DATE NOT NULL);");
+        let today = Clock.now().date_naive();
+        let day = |id: u64| today - chrono::Days::new(id);
+        let rows: Vec<String> = (27..=33).map(|id| format!("({id}, '{}')", day(id))).collect();
+        target.execute(&format!("INSERT INTO logs VALUES {}", rows.join(", ")));
+        let policy = "    logs: { connection: shop, table: logs, timestamp: at, older_than: 30d, action: delete, basis: none }\n";
+        let harness = harness(&store, &target, policies(policy));
+        let run = carry_out(&harness, "logs").await;
+        assert_eq!(run.state.outcome(), Some(Outcome::Done), "{:?}: {run:?}", target.dialect);
+        let Params::Retention { before, .. } = run.params else { panic!("{:?}", run.params) };
+        // Midnight may have come meanwhile.
+        let stay: Vec<String> =
+            (27..=33).filter(|id| day(*id) >= before.date_naive()).map(|id| id.to_string()).collect();
+        assert_eq!(ids(&target, "logs"), stay.join(" "), "{:?}", target.dialect);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lost_the_lease_of_a_run_writes_nothing() {
+    for store in stores().await {
+        let target = target(Dialect::Sqlite).unwrap();
+        shop(&target);
+        let harness = harness(&store, &target, policies(DELETE));
+        let asked = Asked { by: "alice".to_owned(), idempotency_key: None };
+        let task = Task::Retention("old_orders".to_owned());
+        let (run, _) = runs::begin(&harness.service, task, asked).await.unwrap();
+        let claim = async |lease| {
+            store
+                .store
+                .claim_run(Some(run.id), "worker:test", lease, 8)
+                .await
+                .unwrap()
+                .expect("it is free")
+                .run
+        };
+        let mut old = claim(Duration::ZERO).await;
+        let new = claim(Duration::from_secs(30)).await;
+        let mut tx = store.store.begin().await.unwrap();
+        assert_eq!(tx.write_run(&mut old, Vec::new()).await, Err(StoreError::LeaseLost));
+        tx.rollback().await.unwrap();
+        assert_eq!(runs::read(&harness.service, run.id).await.unwrap(), new);
     }
 }
 

@@ -77,3 +77,26 @@ async fn renew(service: Arc<Service>, clock: LeaseClock) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{clock::Clock, request::LeaseOf};
+
+    #[test]
+    fn no_commit_is_begun_in_the_last_third_of_a_lease_or_after() {
+        let length = Duration::from_secs(30);
+        let asked_before = |seconds| {
+            let lease = Lease { of: LeaseOf::Request, id: Clock.new_id(), epoch: 1 };
+            LeaseClock::new(lease, Instant::now() - Duration::from_secs(seconds), length)
+        };
+        for (seconds, may_commit) in [(0, true), (19, true), (20, false), (29, false), (40, false)] {
+            assert_eq!(asked_before(seconds).may_commit(), may_commit, "{seconds} s after the claim");
+        }
+        let late = asked_before(25);
+        late.renewed(Instant::now());
+        assert!(late.may_commit(), "renewed");
+        late.shared.lost.store(true, Ordering::Release);
+        assert!(!late.may_commit(), "lost");
+    }
+}

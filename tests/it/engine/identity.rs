@@ -171,3 +171,31 @@ async fn two_people_whose_keys_differ_by_their_type_alone_are_a_question() {
         assert_eq!(count(&target, "users"), 2);
     }
 }
+
+/// Between the last look at the row and its removal, which a trigger on what goes before it stands for here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_changes_hands_at_the_last_moment_is_not_touched() {
+    for target in targets() {
+        let hand_over = "UPDATE users SET email = 'new@example.com' WHERE id = 1";
+        let trigger = match target.dialect {
+            Dialect::Postgres => format!(
+                "CREATE FUNCTION hand_over() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {hand_over}; RETURN OLD; END$$;
+                 CREATE TRIGGER hands BEFORE DELETE ON visits FOR EACH ROW EXECUTE FUNCTION hand_over();"
+            ),
+            Dialect::Sqlite => format!("CREATE TRIGGER hands BEFORE DELETE ON visits BEGIN {hand_over}; END;"),
+            Dialect::MySql => {
+                format!("CREATE TRIGGER hands BEFORE DELETE ON visits FOR EACH ROW {hand_over};")
+            }
+        };
+        let (harness, _store) = harness(&target, &format!("{SCHEMA} {trigger}"), PLAN).await;
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        let request = harness.run(id).await;
+        assert_ne!(request.status(), Status::Completed, "{:?}: {:?}", target.dialect, request.state);
+        assert_eq!(
+            target.rows("SELECT email FROM users WHERE id = 1"),
+            vec![vec![Some("new@example.com".into())]],
+            "{:?}",
+            target.dialect
+        );
+    }
+}

@@ -10,15 +10,18 @@ use rightful::{
 use serde_json::json;
 
 use super::{PLAN, SCHEMA, code, count, pacing};
-use crate::support::{
-    app::eventually,
-    faulty::{
-        Fault::{self, LostReply},
-        Faults,
+use crate::{
+    store::support::raw,
+    support::{
+        app::eventually,
+        faulty::{
+            Fault::{self, LostReply},
+            Faults,
+        },
+        harness::Harness,
+        stores::{TestStore, sqlite_store, stores},
+        targets::{Dialect, Target, target, targets},
     },
-    harness::Harness,
-    stores::{TestStore, sqlite_store},
-    targets::{Dialect, Target, target, targets},
 };
 
 /// A harness on one target whose commits can be made to go wrong; a batch is one row.
@@ -119,6 +122,62 @@ async fn what_was_lost_is_booked_by_whoever_gets_to_it() {
         assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
         let visits = step(&request, "shop.visits");
         assert_eq!((visits.rows_matched, visits.rows_affected), (Some(2), 2), "{:?}", target.dialect);
+    }
+}
+
+/// The first batch was booked before the second one's reply was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_booked_before_a_loss_is_not_booked_again() {
+    for target in targets() {
+        let schema = format!("{SCHEMA} INSERT INTO visits VALUES (12, 1), (13, 1);");
+        let (harness, faults, _store) = faulty(&target, &schema, PLAN).await;
+        faults.next(&[Fault::None, Fault::None, LostReply]);
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.status(), Status::Paused, "{:?}", request.state);
+        assert_eq!((count(&target, "visits"), step(&request, "shop.visits").rows_affected), (2, 2));
+        harness.make_due(id).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
+        let visits = step(&request, "shop.visits");
+        assert_eq!((visits.rows_matched, visits.rows_affected), (Some(4), 4), "{:?}", target.dialect);
+    }
+}
+
+/// The store refuses the event of a batch: then it says nothing of that batch either, and the next attempt finds out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_audited_is_not_recorded() {
+    for store in stores().await {
+        let target = target(Dialect::Sqlite).unwrap();
+        target.execute(SCHEMA);
+        let pacing = Pacing { max_rows: 1, ..pacing() };
+        let harness = Harness::new(store.store.clone(), &[("shop", &target.url)], pacing);
+        harness.register(PLAN).await.unwrap();
+        let (refuse, allow) = match store.is_sqlite() {
+            true => (
+                "CREATE TRIGGER refuses BEFORE INSERT ON audit_events WHEN NEW.event = 'step.batch'
+                 BEGIN SELECT RAISE(ABORT, 'full'); END;",
+                "DROP TRIGGER refuses",
+            ),
+            false => (
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''full''; END';
+                 CREATE TRIGGER refuses BEFORE INSERT ON audit_events FOR EACH ROW WHEN (NEW.event = 'step.batch')
+                 EXECUTE FUNCTION refuse();",
+                "DROP TRIGGER refuses ON audit_events",
+            ),
+        };
+        raw(&store, refuse).await.unwrap();
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.status(), Status::InProgress, "{:?}", request.state);
+        assert!(count(&target, "visits") < 3, "a batch is gone");
+        assert_eq!(step(&request, "shop.visits").rows_affected, 0, "and not on record");
+        raw(&store, allow).await.unwrap();
+        raw(&store, "UPDATE requests SET lease_until = created_at").await.unwrap();
+        harness.make_due(id).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}", request.state);
+        assert_eq!(step(&request, "shop.visits").rows_affected, 2);
     }
 }
 

@@ -6,8 +6,13 @@ use rightful::{
 };
 use serde_json::json;
 
-use super::{PLAN, SCHEMA, code, count, pacing, resume::faulty};
-use crate::support::{faulty::Fault::Deadlock, harness::Harness, stores::sqlite_store, targets::targets};
+use super::{PLAN, SCHEMA, code, count, harness, pacing, resume::faulty};
+use crate::support::{
+    faulty::Fault::Deadlock,
+    harness::Harness,
+    stores::sqlite_store,
+    targets::{Dialect, targets},
+};
 
 const KEEPING: &str = "plan: customer
 subject:
@@ -77,5 +82,59 @@ async fn rows_that_came_during_a_pause_go_in_batches() {
         let visits = request.steps.iter().find(|step| step.name == "shop.visits").unwrap();
         assert_eq!(visits.rows_affected, 8);
         assert!(visits.batches >= 3, "{:?}: {} batches", target.dialect, visits.batches);
+    }
+}
+
+/// All that there is of the person fits one transaction, which counts before it commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_keeps_of_a_small_person_is_never_called_done() {
+    for target in targets() {
+        let keep = match target.dialect {
+            Dialect::Postgres => {
+                "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+                 CREATE TRIGGER keeps BEFORE DELETE ON notes FOR EACH ROW EXECUTE FUNCTION keep();"
+            }
+            Dialect::Sqlite => "CREATE TRIGGER keeps BEFORE DELETE ON notes BEGIN SELECT RAISE(IGNORE); END;",
+            // Its triggers can only refuse, aloud.
+            Dialect::MySql => continue,
+        };
+        let schema = "CREATE TABLE users (id INTEGER PRIMARY KEY);
+            CREATE TABLE notes (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL);
+            INSERT INTO users VALUES (1); INSERT INTO notes VALUES (10, 1);";
+        let plan = KEEPING.replace("orders", "notes").replace("{ keep: invoices }", "delete");
+        let (harness, _store) = harness(&target, &format!("{schema} {keep}"), &plan).await;
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        let request = harness.run(id).await;
+        assert_eq!(code(&request), Some(RunCode::RowsRemaining), "{:?}: {request:?}", target.dialect);
+        assert_eq!((count(&target, "users"), count(&target, "notes")), (1, 1), "{:?}", target.dialect);
+    }
+}
+
+/// A row that goes comes back behind the walk, and once more when that is gone after.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_come_back_twice_go_in_the_same_attempt() {
+    for target in targets() {
+        let again = match target.dialect {
+            Dialect::Postgres => {
+                "CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS \
+                 'BEGIN INSERT INTO visits VALUES (-10 * abs(OLD.id), OLD.user_id); RETURN OLD; END';
+                 CREATE TRIGGER comes AFTER DELETE ON visits FOR EACH ROW WHEN (OLD.id IN (11, -110)) \
+                 EXECUTE FUNCTION again();"
+            }
+            Dialect::Sqlite => {
+                "CREATE TRIGGER comes AFTER DELETE ON visits WHEN OLD.id IN (11, -110) \
+                 BEGIN INSERT INTO visits VALUES (-10 * abs(OLD.id), OLD.user_id); END;"
+            }
+            // Its triggers write to other tables alone.
+            Dialect::MySql => continue,
+        };
+        let index = "CREATE INDEX visits_of ON visits (user_id, id);";
+        let (harness, _store) = harness(&target, &format!("{SCHEMA} {index} {again}"), PLAN).await;
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{:?}: {:?}", target.dialect, request.state);
+        let visits = request.steps.iter().find(|step| step.name == "shop.visits").unwrap();
+        assert_eq!((visits.rows_matched, visits.rows_affected), (Some(4), 4), "{:?}", target.dialect);
+        assert_eq!((count(&target, "users"), count(&target, "visits")), (1, 1), "{:?}", target.dialect);
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::TimeDelta;
 use rightful::{
     connectors::{objects::Objects, web::WebClient},
     domain::{
@@ -197,6 +198,25 @@ async fn checkpoints_of_two_processes_never_go_backwards() {
             }
             before = (checkpoint.size() > 0).then(|| (checkpoint.size(), *checkpoint.hash()));
         }
+    }
+}
+
+/// A process whose clock is ahead has signed the last one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_is_never_dated_before_the_last() {
+    for store in stores().await {
+        let key = NewKey::generate(ORIGIN).unwrap();
+        let setup = Setup { evidence: evidence(&[&key], Vec::new()), ..Setup::default() };
+        let app = TestApp::with(store, setup).await;
+        let last = signed(&app.service).await;
+        let signed_at = Clock.now() + TimeDelta::hours(1);
+        let ahead = Checkpoint { number: last.number + 1, signed_at, ..last };
+        let mut tx = app.service.store.begin().await.unwrap();
+        tx.add_checkpoint(&ahead).await.unwrap();
+        tx.commit().await.unwrap();
+        sequence(&app.service).await.unwrap();
+        let next = newest(&app.service).await;
+        assert_eq!((next.number, next.signed_at), (ahead.number + 1, signed_at));
     }
 }
 

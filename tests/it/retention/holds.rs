@@ -1,22 +1,25 @@
 //! No policy goes around a legal hold.
 
+use std::sync::Arc;
+
 use rightful::{
     domain::{
         hold::{Ground, Scope},
         request::{Outcome, Status, Subject},
-        run::Run,
+        run::{Run, Task},
     },
     service::{
         Pacing,
         holds::{HoldReading, Placement, end, place},
         readings::Reader,
-        runs::{Decision, Upkeep, decide},
+        runs::{self, Asked, Decision, Upkeep, decide},
     },
 };
 use serde_json::json;
 
 use super::{DELETE, carry_out, counts, go_on, harness, ids, orders, policies, shop};
 use crate::support::{
+    app::eventually,
     harness::Harness,
     stores::{TestStore, sqlite_store, stores},
     targets::{Target, targets},
@@ -235,5 +238,42 @@ async fn a_hold_counts_through_every_connection_to_the_database() {
         harness.register(PLAN).await.unwrap();
         hold(&harness, Scope::AllPlans, None).await;
         spares_jane(&harness, &target).await;
+    }
+}
+
+/// Forty old orders of Jane's, a batch each, and a rest after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_comes_during_a_run_counts_from_the_next_batch_on() {
+    let store = sqlite_store().await;
+    for target in targets() {
+        shop(&target);
+        let rows: Vec<String> =
+            (101..=140).map(|id| format!("({id}, 1, '2001-01-01 00:00:00', NULL, NULL)")).collect();
+        target.execute(&format!("DELETE FROM items; INSERT INTO orders VALUES {}", rows.join(", ")));
+        let pacing = Pacing { pause: 20.0, min_rows: 1, max_rows: 1, ..Pacing::default() };
+        let harness = Harness::new(store.store.clone(), &[("shop", &target.url)], pacing)
+            .keeping(Upkeep { policies: policies(DELETE), ..Upkeep::default() });
+        harness.register(PLAN).await.unwrap();
+        let harness = Arc::new(harness);
+        let asked = Asked { by: "alice".to_owned(), idempotency_key: None };
+        let task = Task::Retention("old_orders".to_owned());
+        let (run, _) = runs::begin(&harness.service, task, asked).await.unwrap();
+        let going = tokio::spawn({
+            let harness = harness.clone();
+            async move { go_on(&harness, run.id).await }
+        });
+        eventually("the first batches", async || {
+            let run = runs::read(&harness.service, run.id).await.unwrap();
+            run.steps.iter().map(|step| step.rows_affected).sum::<i64>() >= 2
+        })
+        .await;
+        let placed = hold(&harness, Scope::AllPlans, None).await;
+        let run = going.await.unwrap();
+        end(&harness.service, &reader("arno"), placed.hold.id).await.unwrap();
+        assert_eq!(run.state.outcome(), Some(Outcome::DoneWithExceptions), "{:?}: {run:?}", target.dialect);
+        let orders = run.steps.iter().find(|step| step.name == "shop.orders").unwrap();
+        assert!(orders.rows_withheld > 0, "{:?}: {orders:?}", target.dialect);
+        let left = target.rows("SELECT id FROM orders WHERE user_id = 1 AND placed < '2100-01-01 00:00:00'");
+        assert_eq!(i64::try_from(left.len()).unwrap(), orders.rows_withheld, "{:?}", target.dialect);
     }
 }

@@ -174,6 +174,41 @@ async fn a_request_that_takes_its_workers_down_fails_and_the_search_goes_on() {
 }
 
 #[tokio::test]
+async fn crashes_with_progress_in_between_end_no_request() {
+    for fresh in stores().await {
+        let store = &fresh.store;
+        insert(store, new_request(), &[]).await;
+        for attempt in 1..=6 {
+            let claims = store.claim(1, "worker:a", OVER, 3).await.unwrap();
+            let mut request = claims.taken.into_iter().next().expect("it gets on").request;
+            assert_eq!((request.attempt, request.strikes), (attempt, 1));
+            request.progressed();
+            let mut tx = store.begin().await.unwrap();
+            tx.save(&request).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    }
+}
+
+/// SQLite has one writer at a time, which another one waits for.
+#[tokio::test]
+async fn a_row_that_somebody_is_at_is_passed_by() {
+    for fresh in stores().await.into_iter().filter(|fresh| !fresh.is_sqlite()) {
+        let store = &fresh.store;
+        let first = insert(store, new_request(), &[]).await;
+        let second = insert(store, new_request(), &[]).await;
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.lock_request(first.id).await.unwrap().map(|locked| locked.id), Some(first.id));
+        let claim = store.claim(1, "worker:a", LEASE, 8);
+        let claims = tokio::time::timeout(LEASE, claim).await.expect("nobody is waited for").unwrap();
+        assert_eq!(claims.taken[0].request.id, second.id);
+        tx.rollback().await.unwrap();
+        let claims = store.claim(1, "worker:a", LEASE, 8).await.unwrap();
+        assert_eq!(claims.taken[0].request.id, first.id);
+    }
+}
+
+#[tokio::test]
 async fn a_cancel_that_was_asked_meanwhile_reaches_the_worker_and_is_not_written_over() {
     for fresh in stores().await {
         let store = &fresh.store;

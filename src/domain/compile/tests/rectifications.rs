@@ -131,3 +131,23 @@ fn matches_in_a_circle_are_refused_all_the_same() {
     );
     assert!(!errors(&plan, &[("shop", TABLES)]).is_empty());
 }
+
+/// The partner's address has the name of the person's own, and is another one.
+#[test]
+fn a_column_of_the_same_name_is_no_copy() {
+    let plan = compiled(
+        &shop(
+            "    users: { erase: delete, rectify: [email], cascade: true }
+    partners: { match: { user_id: users.id }, erase: delete }
+    letters: { match: { partner_email: partners.email }, erase: delete }\n",
+        ),
+        &[(
+            "shop",
+            "users: id int pk, email text
+            partners: id int pk, user_id int -> users.id, email text
+            letters: id int pk, partner_email text",
+        )],
+    );
+    let steps: Vec<_> = plan.rectification.iter().map(|step| (step.name.as_str(), columns(step))).collect();
+    assert_eq!(steps, [("shop.users", vec![("email", true)])]);
+}
