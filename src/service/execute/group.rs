@@ -14,6 +14,7 @@ use crate::{
         compiled::Step,
         request::{Request, StepState, StepStatus},
     },
+    points::{self, Point},
     service::Service,
 };
 
@@ -140,6 +141,7 @@ async fn together(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) -
                 group.filter_map(|position| started(request, position, actor, now)).collect()
             })
             .await?;
+        points::reached(Point::StepAnnounced);
     }
     recorder.check()?;
     let Some(connection) = run.steps.get(group.start).map(|step| step.connection.clone()) else {
@@ -211,7 +213,9 @@ async fn attempt(
         return Ok(None);
     }
     recorder.before_commit()?;
+    points::reached(Point::GroupCommitting);
     tx.commit().await?;
+    points::reached(Point::GroupCommitted);
     Ok(Some(effects))
 }
 
@@ -322,6 +326,7 @@ async fn record(
             events
         })
         .await?;
+    points::reached(Point::GroupRecorded);
     run.service.metrics.batches.inc();
     run.service.metrics.rows_affected.inc_by(total);
     if recorder.request.status().is_end() {

@@ -21,6 +21,7 @@ use crate::{
         rectification::Identities,
         request::{Disposition, Kind, Places, Request, RunCode, Status},
     },
+    points::{self, Point},
     service::Service,
     store::{Claimed, StoreError, Taken, Tx},
 };
@@ -195,6 +196,7 @@ impl Recorder {
         if is_completed && !request.is_reopened() && request.answering.replay.is_none() {
             let destroyed = tx.pseudonymise_consents(request.id).await?;
             if destroyed > 0 {
+                points::reached(Point::ConsentsPseudonymised);
                 let details = json!({ "consents": destroyed });
                 let event = request.event(EventName::ConsentPseudonymised, &self.actor, details);
                 // The end stays the last word.
@@ -268,7 +270,9 @@ impl Recorder {
             // People have had their time; the person has the whole of theirs to take the package.
             tx.renew_package(self.request.id, self.service.packages.expiry(self.service.clock.now())).await?;
         }
+        points::reached(Point::RequestCompleting);
         self.record_in(tx, move |request, actor, now| vec![request.complete(found, actor, now)]).await?;
+        points::reached(Point::RequestCompleted);
         self.service.metrics.requests_completed.inc();
         Ok(())
     }
@@ -323,6 +327,7 @@ impl Recorder {
             Err(Interrupt::Store(error)) => Err(error),
             Err(_) => Ok(()),
             Ok(()) => {
+                points::reached(Point::AttemptEnded);
                 self.count_end();
                 Ok(())
             }
@@ -348,6 +353,7 @@ impl Recorder {
                 Vec::new()
             })
             .await;
+        points::reached(Point::HoldHeeded);
         match written {
             Err(Interrupt::Store(error)) => Err(error),
             _ => Ok(()),

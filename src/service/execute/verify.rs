@@ -15,6 +15,7 @@ use crate::{
         compiled::{Action, Link, Mask, MaskProgress, Resource, ResourceAct, Source, Step},
         request::{RunCode, StepStatus},
     },
+    points::{self, Point},
 };
 
 /// How often rows that a count still finds are worked on again before the attempt ends.
@@ -167,6 +168,7 @@ pub async fn verify(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> 
     for _ in 0..ROUNDS {
         top_up(run, recorder, step).await?;
         if is_clean(run, recorder, position).await? {
+            points::reached(Point::StepVerifying);
             let withheld =
                 if step.may_withhold() { count(run, recorder, position, CountOf::Matched).await? } else { 0 };
             return record_verified(recorder, &[(position, withheld)], &run.steps).await;
@@ -229,7 +231,9 @@ pub async fn record_verified(
                 })
                 .collect()
         })
-        .await
+        .await?;
+    points::reached(Point::StepVerified);
+    Ok(())
 }
 
 /// Marks a step as verified, with the events that say so.
