@@ -311,6 +311,11 @@ async fn record(
     let total: u64 = effects.iter().map(|effect| effect.affected).sum();
     let keeps: Vec<bool> =
         run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::is_keep).collect();
+    let withheld = group.clone().zip(&effects).map(|(position, effect)| {
+        verify::staying(&run.steps, &recorder.request.steps, position, effect.withheld)
+    });
+    let effects: Vec<Effect> =
+        withheld.zip(&effects).map(|(withheld, effect)| Effect { withheld, ..*effect }).collect();
     let found = run.found();
     recorder
         .record(move |request, actor, now| {
