@@ -187,11 +187,6 @@ impl Recorder {
         }
         events.extend(change(&mut request, &self.actor, now));
         let is_completed = request.kind == Kind::Erasure && request.status() == Status::Completed;
-        // The end of a keep leaves the entry as it is: the person may have come back before a backup that is younger than
-        // their erasure. Nor is what they have agreed to since any of its business.
-        if is_completed && !request.is_reopened() {
-            ledger::enter(&mut tx, &self.service, self.known.as_ref(), &request).await?;
-        }
         // Consents lie in the store, which was not restored.
         if is_completed && !request.is_reopened() && request.answering.replay.is_none() {
             let destroyed = tx.pseudonymise_consents(request.id).await?;
@@ -203,7 +198,13 @@ impl Recorder {
                 events.insert(events.len().saturating_sub(1), event);
             }
         }
+        // Before the ledger, which knows of no lease.
         let saved = tx.write(&mut request, events).await?;
+        // The end of a keep leaves the entry as it is: the person may have come back before a backup that is younger than
+        // their erasure. Nor is what they have agreed to since any of its business.
+        if is_completed && !request.is_reopened() {
+            ledger::enter(&mut tx, &self.service, self.known.as_ref(), &request).await?;
+        }
         tx.commit().await?;
         request.asked_to_cancel(saved.cancelled_by);
         // One that has ended meanwhile is found out when the attempt ends for it.
