@@ -106,7 +106,9 @@ connections:
     items: { match: { order_id: orders.id }, erase: { keep: part of the invoice } }
 ";
         let store = sqlite_store().await;
-        let (harness, faults) = Harness::faulty(store.store.clone(), &[("shop", &target.url)], pacing());
+        // All of the person fits one batch.
+        let pacing = Pacing { max_rows: 100, ..pacing() };
+        let (harness, faults) = Harness::faulty(store.store.clone(), &[("shop", &target.url)], pacing);
         harness.register(plan).await.unwrap();
         faults.next(&[LostReply]);
         let id = harness.submit("customer", json!({ "user_id": 1 })).await;
