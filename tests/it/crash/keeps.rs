@@ -32,15 +32,16 @@ const WORKER: &str = "  lease: 1s
   batch: { min_rows: 10, max_rows: 50, pause: 0 }
 ";
 const PEOPLE: usize = 8;
-/// Until some rows are over.
-const SOON: Duration = Duration::from_secs(4);
+/// Until some rows are over, while people are erased; and until after that, however busy the machine is.
+pub const SOON: Duration = Duration::from_secs(4);
+pub const LATER: Duration = Duration::from_secs(20);
 /// Of each person and each time.
 const ORDERS: usize = 150;
 
 /// Orders that are over, that will be while the service is killed, and that will not.
-fn rows(target: &Target) {
+fn rows(target: &Target, over: Duration) {
     let time = if target.dialect == Dialect::MySql { "DATETIME(6)" } else { "TIMESTAMP" };
-    let soon = Clock.now() - chrono::Months::new(12) + chrono::TimeDelta::from_std(SOON).unwrap();
+    let soon = Clock.now() - chrono::Months::new(12) + chrono::TimeDelta::from_std(over).unwrap();
     let times = ["2001-01-01 00:00:00", &soon.format("%Y-%m-%d %H:%M:%S").to_string(), "2199-01-01 00:00:00"];
     let mut sql = format!(
         "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL);
@@ -66,15 +67,16 @@ async fn keeps_end_once_each_through_sigkill() {
     for target in targets() {
         for store in stores().await {
             println!("{:?} target, store {}", target.dialect, store.url);
-            survive(&target, &store.url, [&Kills::Random, &Kills::Once]).await;
+            survive(&target, &store.url, SOON, [&Kills::Random, &Kills::Once]).await;
             target.execute("DROP TABLE items; DROP TABLE orders; DROP TABLE users");
         }
     }
 }
 
 /// Killed while people are erased, and again once what was kept of them is over.
-pub async fn survive(target: &Target, store: &str, [erasing, ending]: [&Kills; 2]) {
-    rows(target);
+pub async fn survive(target: &Target, store: &str, over: Duration, [erasing, ending]: [&Kills; 2]) {
+    rows(target, over);
+    let over = tokio::time::Instant::now() + over;
     let site = Site::new(&Settings {
         store,
         connections: &[("shop", &target.url)],
@@ -97,7 +99,7 @@ pub async fn survive(target: &Target, store: &str, [erasing, ending]: [&Kills; 2
     }
     drop(process);
     // By the clock of the machine, on which the store's is.
-    tokio::time::sleep(SOON).await;
+    tokio::time::sleep_until(over).await;
     through_kills(site, ending, async |_| {}).await;
     // Of whoever is erased nothing but the orders of 2199 is left in the end, and everything of everybody else.
     let erased = erasures.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");

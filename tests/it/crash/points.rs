@@ -159,8 +159,8 @@ impl Scenario {
                 super::survive(target, url, &plan, &kills).await;
             }
             Self::Services => services::survive(target, url, &kills).await,
-            Self::Keeps => keeps::survive(target, url, [&kills, &Kills::Once]).await,
-            Self::EndsOfKeeps => keeps::survive(target, url, [&Kills::Once, &kills]).await,
+            Self::Keeps => keeps::survive(target, url, keeps::SOON, [&kills, &Kills::Once]).await,
+            Self::EndsOfKeeps => keeps::survive(target, url, keeps::LATER, [&Kills::Once, &kills]).await,
             Self::Rectifications => {
                 rectification::survive(target, &target_like(target), url, &kills).await;
             }
