@@ -12,7 +12,8 @@
 //!      domain          what the service knows: requests, plans, ordering, audit; no HTTP, no SQL
 //! ```
 //!
-//! `config` is read by the outer layers only; `drivers` (TLS, SQLite's threads) serves store and connectors.
+//! `config` is read by the outer layers only; `drivers` (TLS, SQLite's threads) serves store and connectors; `points`
+//! names the places where crash tests end the process.
 //!
 //! # Embedding
 //!
@@ -55,6 +56,7 @@ pub mod connectors;
 pub mod domain;
 pub mod drivers;
 pub mod http;
+pub mod points;
 pub mod service;
 pub mod store;
 pub mod worker;

@@ -26,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::layer::util::Identity;
 
 use crate::{
+    points::{self, Point},
     service::{Service, execute::execute, execute::trouble::jitter},
     store::{Claimed, Claims, StoreError},
 };
@@ -191,6 +192,9 @@ impl Shared {
         let claimed_at = Instant::now();
         let Claims { taken, given_up } =
             store.claim(places.len(), &self.worker, pacing.lease, pacing.max_attempts).await?;
+        if !taken.is_empty() {
+            points::reached(Point::RequestClaimed);
+        }
         metrics.polled(clock.now());
         for request in &given_up {
             metrics.requests_failed.inc();

@@ -15,6 +15,9 @@ use crate::{
     service::{code::CodeSteps, registry::Loaded},
 };
 
+#[cfg(all(debug_assertions, unix))]
+use crate::points;
+
 /// What this service has to say, and what is wrong elsewhere.
 const USUAL_LOG: &str = "warn,rightful=info";
 /// How often a connection that was down at start is looked at again.
@@ -36,6 +39,8 @@ impl Serve {
     pub fn run(&self, path: &Path, code: CodeSteps) -> Outcome {
         let config = load(path)?;
         start_logging(USUAL_LOG);
+        #[cfg(all(debug_assertions, unix))]
+        points::arm(config::points()).map_err(Failure::new)?;
         run_async(async {
             let mut signals = Signals::new()?;
             // A start may wait for another process that loads fixtures.

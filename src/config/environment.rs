@@ -21,6 +21,13 @@ pub fn log_format() -> LogFormat {
     }
 }
 
+/// Where crash tests want this process to die, and where to stop.
+#[cfg(all(debug_assertions, unix))]
+#[must_use]
+pub fn points() -> [Option<String>; 2] {
+    ["RIGHTFUL_CRASH_AT", "RIGHTFUL_STOP_AT"].map(variable)
+}
+
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {

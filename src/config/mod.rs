@@ -35,6 +35,8 @@ mod tests;
 mod values;
 
 pub use backups::{Backup, BackupKind, Restore, RestoreInto};
+#[cfg(all(debug_assertions, unix))]
+pub use environment::points;
 pub use environment::{LogFormat, host_name, log_filter, log_format};
 pub use fixtures::environment;
 pub use secret::{MasterKey, Secret};

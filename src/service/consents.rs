@@ -17,6 +17,7 @@ use crate::{
         pseudonym::shown,
         request::{Refusal, Subject},
     },
+    points::{self, Point},
     store::{self, ConsentFilter, NewConsent, StoreError, WholeConsent},
 };
 
@@ -100,6 +101,7 @@ pub async fn record(service: &Service, reader: &Reader, act: Act) -> Result<Reco
         }
     };
     tx.commit().await?;
+    points::reached(Point::ConsentRecorded);
     let is_pseudonymised = confidential.is_none();
     let shown = |(identity, r): (String, String)| Some((identity, keys.shown_of_consent(now, &r)?));
     let refs = refs.into_iter().filter_map(shown).collect();

@@ -14,6 +14,7 @@ use crate::{
         pseudonym::PeriodKeys,
         request::{DenialReason, Request, WithReason},
     },
+    points::{self, Point},
     store::Tx,
 };
 
@@ -35,6 +36,7 @@ pub async fn approve(
     let mut tx = service.store.begin().await?;
     let outcome = approve_in(service, &mut tx, reader, (&known, &keys), plan_version, with_note).await;
     let request = finish(tx, outcome).await?;
+    points::reached(Point::RequestApproved);
     service.watchers.changed(&request);
     service.wake.notify_one();
     complete(service, request).await

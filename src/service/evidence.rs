@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::Service;
 use crate::{
     domain::checkpoint::Signer,
+    points::{self, Point},
     store::{Checkpoint, StoreError, Tx},
 };
 use publish::Sink;
@@ -66,6 +67,7 @@ pub async fn sequence(service: &Service) -> Result<usize, StoreError> {
     match take_turn(service, &mut tx).await {
         Ok(events) => {
             tx.commit().await?;
+            points::reached(Point::CheckpointSigned);
             Ok(events)
         }
         Err(error) => {

@@ -25,6 +25,7 @@ use crate::{
         pseudonym::shown,
         request::{Request, Subject},
     },
+    points::{self, Point},
     store::{StoreError, Tx, WholeHold},
 };
 
@@ -108,6 +109,7 @@ pub async fn place(service: &Service, reader: &Reader, placement: Placement) -> 
     let mut tx = service.store.begin().await?;
     let placed = tx.place_hold(&mut hold, event, &secrets, &refs, &keys).await;
     finish(tx, placed.map_err(ServiceError::from)).await?;
+    points::reached(Point::HoldPlaced);
     let reading = HoldReading { hold, confidential: Some(confidential), refs: shown };
     Ok(Placed { reading, subject_found })
 }
@@ -205,6 +207,7 @@ pub async fn end(service: &Service, reader: &Reader, id: Uuid) -> Result<HoldRea
     let mut tx = service.store.begin().await?;
     let outcome = end_in(service, &mut tx, reader, id).await;
     let (whole, released) = finish(tx, outcome).await?;
+    points::reached(Point::HoldEnded);
     tell(service, &released);
     Ok(reading(service, whole))
 }

@@ -24,6 +24,7 @@ use crate::{
             StepState, Subject,
         },
     },
+    points::{self, Point},
     store::{Given, Inserted, NewSecrets, StoreError},
 };
 
@@ -71,6 +72,7 @@ pub async fn submit(
     submission: Submission,
 ) -> Result<Submitted, ServiceError> {
     if let Some(again) = again(service, reader, submission.idempotency.as_ref()).await? {
+        points::reached(Point::RequestRepeated);
         return Ok(Submitted::Again(again));
     }
     let plan = registered(service, &submission.plan)?.compiled;
@@ -96,6 +98,7 @@ pub async fn submit(
             return again.map(Submitted::Again).ok_or(ServiceError::Store(StoreError::Busy));
         }
     }
+    points::reached(Point::RequestAccepted);
     service.wake.notify_one();
     let refs = keys.refs(request.created_at, refs);
     Ok(Submitted::New(Reading::of_new(request, confidential, refs)))

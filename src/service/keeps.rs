@@ -8,7 +8,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::Service;
-use crate::store::StoreError;
+use crate::{
+    points::{self, Point},
+    store::StoreError,
+};
 
 /// How often is looked: what was kept for years can wait an hour, and what ends within it is deleted in one go.
 const LOOK: Duration = Duration::from_secs(3_600);
@@ -71,6 +74,7 @@ async fn reopen_one(service: &Service, id: Uuid, over: DateTime<Utc>) -> Result<
     }
     tx.commit().await?;
     if is_reopened {
+        points::reached(Point::KeepReopened);
         service.watchers.changed(&request);
     }
     Ok(is_reopened)

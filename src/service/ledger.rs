@@ -10,6 +10,7 @@ use crate::{
         ledger::{Entry, Kept, place},
         vault::DataKey,
     },
+    points::{self, Point},
     store::StoreError,
 };
 
@@ -73,6 +74,7 @@ async fn open_or_begin(service: &Service) -> Result<Ledger, StoreError> {
         let is_own = tx.add_ledger(&id, &wrapped_key).await?;
         tx.commit().await?;
         if is_own {
+            points::reached(Point::LedgerBegun);
             return Ok(Ledger { id, key });
         }
         // Another process has begun it.

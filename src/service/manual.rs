@@ -8,7 +8,10 @@ use super::{
     error::ServiceError,
     readings::{Reader, Reading},
 };
-use crate::domain::request::{ManualResult, WithReason};
+use crate::{
+    domain::request::{ManualResult, WithReason},
+    points::{self, Point},
+};
 
 /// Records what became of a manual step. After the last one a worker ends the request.
 ///
@@ -25,8 +28,10 @@ pub async fn complete(
     let with_note = if note.is_some() { WithReason::Given } else { WithReason::None };
     let now = service.clock.now();
     let note = note.map(|text| Text::Note { step: step.to_owned(), text });
-    change(service, id, note, |request| {
+    let completed = change(service, id, note, |request| {
         Ok(request.complete_step(step, result, &reader.sub, with_note, now)?)
     })
-    .await
+    .await?;
+    points::reached(Point::ManualCompleted);
+    Ok(completed)
 }

@@ -24,6 +24,7 @@ use crate::{
         request::Status,
         vault::DataKey,
     },
+    points::{self, Point},
     store::{LinkUse, Package, Tx},
 };
 pub use expiry::{discard, expire, run, sweep, sweep_one, tidy};
@@ -106,7 +107,9 @@ pub async fn downloaded(
     let details = json!({ "by_link": false, "bytes": bytes });
     let mut tx = service.store.begin().await?;
     let told = tell(&mut tx, id, EventName::ExportDownloaded, &reader.sub, details).await;
-    finish(tx, told).await
+    finish(tx, told).await?;
+    points::reached(Point::PackageDownloaded);
+    Ok(())
 }
 
 /// Adds an event to the chain of a request that has ended.

@@ -24,6 +24,7 @@ use crate::{
         run::{Params, Run, Task},
         vault::DataKey,
     },
+    points::{self, Point},
     store::{Given, Inserted, StoreError},
 };
 
@@ -121,7 +122,9 @@ async fn list(keeper: &mut Keeper) -> Result<(), Interrupt> {
             run.report = progress.report();
             Vec::new()
         })
-        .await
+        .await?;
+    points::reached(Point::ReplayListed);
+    Ok(())
 }
 
 async fn progress(keeper: &Keeper) -> Result<Progress, StoreError> {
@@ -175,6 +178,7 @@ async fn submit(keeper: &mut Keeper) -> Result<Behind, Interrupt> {
                 Vec::new()
             })
             .await?;
+        points::reached(Point::ReplayRecorded);
     }
 }
 
@@ -262,6 +266,7 @@ async fn insert(service: &Service, accepted: Accepted, item: &Item) -> Result<Op
                 return Err(Interrupt::LeaseLost);
             }
             tx.commit().await?;
+            points::reached(Point::ReplaySubmitted);
             Ok(None)
         }
         Inserted::Duplicate(open) => {
@@ -352,7 +357,9 @@ async fn settle(keeper: &mut Keeper, under_way: i64, behind: Behind) -> Result<(
                 Some(error) => run.troubled(error, actor, now, now, max_attempts),
             }
         })
-        .await
+        .await?;
+    points::reached(Point::ReplaySettled);
+    Ok(())
 }
 
 /// Why a run that is settled has failed.

@@ -17,6 +17,7 @@ use crate::{
         schedule::Schedule,
         sweep::Periods,
     },
+    points::{self, Point},
     store::{Begun, RunFilter, StoreError},
 };
 
@@ -88,6 +89,7 @@ pub(super) async fn begin_with(
     let begun = finish(tx, begun.map_err(ServiceError::from)).await?;
     match begun {
         Begun::New => {
+            points::reached(Point::RunAccepted);
             service.runs_wake.notify_one();
             Ok((run, true))
         }

@@ -18,6 +18,7 @@ use crate::{
         rectification::Corrected,
         sweep::{Periods, Sweep, Swept},
     },
+    points::{self, Point},
     store::{Due, StoreError},
 };
 
@@ -86,7 +87,9 @@ pub async fn carry_out_batch(
     };
     let mut tx = service.store.begin().await?;
     let swept = tx.sweep(sweep, &due, &corrected, before, now).await;
+    points::reached(Point::SweepRemoving);
     let swept = finish(tx, swept.map_err(ServiceError::from)).await?;
+    points::reached(Point::SweepRemoved);
     if swept.months > 0 {
         service.pseudonyms.reload(service).await?;
     }

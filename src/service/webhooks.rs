@@ -12,6 +12,7 @@ use super::{Service, error::ServiceError};
 use crate::{
     connectors::web::WebClient,
     domain::webhook::{SigningKey, next_attempt},
+    points::{self, Point},
     store::{Delivery, StoreError},
 };
 
@@ -76,6 +77,9 @@ pub async fn run(service: Arc<Service>, mut stop: watch::Receiver<bool>) {
 pub async fn deliver(service: &Service) -> Result<usize, StoreError> {
     let taken = service.store.take_deliveries(i64::try_from(ABREAST).unwrap_or(i64::MAX)).await?;
     let count = taken.len();
+    if count > 0 {
+        points::reached(Point::WebhookTaken);
+    }
     let outcomes: Vec<Result<(), StoreError>> = stream::iter(taken)
         .map(|delivery| attempt(service, delivery))
         .buffer_unordered(ABREAST)
@@ -87,6 +91,7 @@ pub async fn deliver(service: &Service) -> Result<usize, StoreError> {
 
 async fn attempt(service: &Service, mut delivery: Delivery) -> Result<(), StoreError> {
     let result = send(service, &delivery).await;
+    points::reached(Point::WebhookSent);
     let now = service.clock.now();
     match result {
         Ok(()) => {
@@ -107,7 +112,9 @@ async fn attempt(service: &Service, mut delivery: Delivery) -> Result<(), StoreE
     }
     let mut tx = service.store.begin().await?;
     tx.settle_delivery(&delivery).await?;
-    tx.commit().await
+    tx.commit().await?;
+    points::reached(Point::WebhookNoted);
+    Ok(())
 }
 
 struct Failed {

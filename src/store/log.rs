@@ -23,6 +23,7 @@ use crate::domain::{
     audit::unhex,
     tree::{Digest, Edge, Leaves, Subtree, consistency, inclusion, joined, subtrees},
 };
+use crate::points::{self, Point};
 
 /// One sequencer at a time for each schema; the first number is one that no other program is likely to lock.
 const ADVISORY_LOCK: &str = "pg_try_advisory_xact_lock(716174366, hashtext(current_schema()))";
@@ -154,6 +155,7 @@ impl Tx {
         }
         let taken = log_queue::table.filter(log_queue::event_id.eq_any(&ids));
         on!(&mut *conn, |c| diesel::delete(taken).execute(c).await)?;
+        points::reached(Point::LogRead);
         match &mut *conn {
             Conn::Sqlite(_) => {
                 each!(&*conn, indexes.iter().zip(&ids).zip(&hashes), |entry| {
@@ -174,6 +176,7 @@ impl Tx {
                 insert.execute(&mut **c).await?;
             }
         }
+        points::reached(Point::LogPlaced);
         Ok(Sequenced { events: ids.len(), edge })
     }
 }

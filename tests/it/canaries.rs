@@ -154,7 +154,7 @@ impl Cage {
 
     async fn serve(&self) -> Process {
         let log = Arc::clone(&self.log);
-        let process = self.site.start_with_log("debug", move |line| {
+        let process = self.site.start_with(&[("RUST_LOG", "debug")], move |line| {
             let mut log = log.lock().unwrap();
             log.push_str(&line);
             log.push('\n');

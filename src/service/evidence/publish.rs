@@ -12,6 +12,7 @@ use super::Service;
 use crate::{
     connectors::{files, objects::Objects},
     domain::{audit::timestamp, checkpoint::size_of},
+    points::{self, Point},
     store::{Checkpoint, Publication, StoreError},
 };
 
@@ -69,10 +70,13 @@ pub async fn publish(service: &Service, sink: &Sink) -> Result<bool, StoreError>
     let taken = tx.take_publication(&sink.name).await?;
     tx.commit().await?;
     let Some(taken) = taken else { return Ok(false) };
+    points::reached(Point::CheckpointTaken);
     let attempt = tokio::time::timeout(ATTEMPT, put(service, sink, &taken.checkpoint)).await;
     let result = attempt.unwrap_or_else(|_| Err("no answer within 30 s".to_owned()));
     let published = result.is_ok();
+    points::reached(Point::CheckpointPut);
     settle(service, sink, &taken, result).await?;
+    points::reached(Point::CheckpointPublished);
     Ok(published)
 }
 

@@ -21,6 +21,7 @@ use crate::{
         compiled::{Action, Rows, Step},
         key::Tuple,
     },
+    points::{self, Point},
 };
 
 /// Carries out one step: counts what it cuts, works in batches, and counts itself unless a later step does that
@@ -160,6 +161,7 @@ impl Walk {
         let mut pace = Pace::new(run.service.pacing);
         let connector = run.connector(&step.connection)?;
         recorder.flush().await?;
+        points::reached(Point::StepAnnounced);
         let mut unrecorded = 0;
         loop {
             let begun = Instant::now();
@@ -173,10 +175,13 @@ impl Walk {
             if batch.affected > 0 {
                 if let Some(log) = &self.log {
                     log.announce(run, recorder, &batch.recorded).await?;
+                    points::reached(Point::MaskAnnounced);
                 }
                 recorder.before_commit()?;
             }
+            points::reached(Point::BatchCommitting);
             tx.commit().await.map_err(|error| Interrupt::at(&error, &step.connection, Some(&step.name)))?;
+            points::reached(Point::BatchCommitted);
             unrecorded = batch.affected;
             run.service.metrics.batches.inc();
             run.service.metrics.rows_affected.inc_by(batch.affected);
@@ -210,7 +215,9 @@ impl Walk {
                 }
                 booked(request, position, affected, actor, json!({})).into_iter().collect()
             })
-            .await
+            .await?;
+        points::reached(Point::BatchRecorded);
+        Ok(())
     }
 }
 
@@ -312,7 +319,9 @@ async fn root_attempt(
     };
     let batch = tx.batch(&work, &mut Cursor::default(), NO_LIMIT).await?;
     recorder.before_commit()?;
+    points::reached(Point::RootCommitting);
     tx.commit().await?;
+    points::reached(Point::RootCommitted);
     run.service.metrics.batches.inc();
     run.service.metrics.rows_affected.inc_by(batch.affected);
     Ok(Root::Gone { affected: batch.affected, withheld })
@@ -332,6 +341,7 @@ async fn record_root(
             booked(request, position, affected, actor, json!({})).into_iter().collect()
         })
         .await?;
+    points::reached(Point::RootRecorded);
     let counted: Vec<(usize, u64)> = counted
         .into_iter()
         .zip(withheld)

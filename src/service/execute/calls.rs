@@ -17,6 +17,7 @@ use crate::{
         call::CallTemplate,
         compiled::{Resource, ResourceAct, Step},
     },
+    points::{self, Point},
 };
 
 /// How long a worker waits for a call that was accepted; after that the request does, and others get their turn.
@@ -231,7 +232,9 @@ impl<'a> Visit<'a> {
         recorder.before_commit()?;
         let timeout = self.run.limits.statement_timeout;
         let key = format!("{}-{failures}", self.id(target));
+        points::reached(Point::CallSending);
         let sent = self.session.change(call, target, &key, body.map(str::to_owned), timeout).await;
+        points::reached(Point::CallAnswered);
         let accepted = match sent {
             Ok(Sent::Done) => return Ok(None),
             Ok(Sent::Accepted(accepted)) => accepted,
@@ -243,6 +246,7 @@ impl<'a> Visit<'a> {
             }
         };
         self.keep(recorder, part, accepted.location.as_deref().unwrap_or_default()).await?;
+        points::reached(Point::CallKept);
         Ok(Some(accepted))
     }
 
@@ -349,6 +353,7 @@ impl<'a> Visit<'a> {
                 booked(request, position, affected, actor, written).into_iter().collect()
             })
             .await?;
+        points::reached(Point::CallBooked);
         self.run.service.metrics.batches.inc_by(affected);
         self.run.service.metrics.rows_affected.inc_by(affected);
         Ok(())

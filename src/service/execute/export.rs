@@ -20,6 +20,7 @@ use crate::{
         package::{Heading, Packer, PlanPart, Recipient, RequestPart, Value},
         request::{Confidential, ExportOptions, Packed, Request, Right, RunCode, StepState, StepStatus},
     },
+    points::{self, Point},
     service::packages::{Upload, discard, tidy},
     store::Package,
 };
@@ -56,6 +57,7 @@ pub async fn carry_out(
             return Err(interrupt);
         }
     };
+    points::reached(Point::ExportPacked);
     let created_at = run.service.clock.now();
     let package = Package {
         request_id: id,
@@ -74,7 +76,9 @@ pub async fn carry_out(
 /// A step's rows are in the package.
 async fn record_step(recorder: &mut Recorder, done: Option<(usize, u64)>) -> Result<(), Interrupt> {
     let Some((position, read)) = done else { return Ok(()) };
-    recorder.record(move |request, actor, now| exported(request, position, read, actor, now)).await
+    recorder.record(move |request, actor, now| exported(request, position, read, actor, now)).await?;
+    points::reached(Point::ExportStepRecorded);
+    Ok(())
 }
 
 fn packer(
@@ -270,6 +274,7 @@ async fn record(
             events
         })
         .await?;
+    points::reached(Point::ExportRecorded);
     // An attempt that lost its lease may have sent a part after this one began.
     let request = &recorder.request;
     tidy(&run.service.packages.objects, request.id, request.epoch, Some(&package.place)).await;

@@ -14,6 +14,7 @@ use crate::{
         compiled::Step,
         request::{Request, StepState, StepStatus},
     },
+    points::{self, Point},
     service::Service,
 };
 
@@ -140,6 +141,7 @@ async fn together(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) -
                 group.filter_map(|position| started(request, position, actor, now)).collect()
             })
             .await?;
+        points::reached(Point::StepAnnounced);
     }
     recorder.check()?;
     let Some(connection) = run.steps.get(group.start).map(|step| step.connection.clone()) else {
@@ -211,7 +213,9 @@ async fn attempt(
         return Ok(None);
     }
     recorder.before_commit()?;
+    points::reached(Point::GroupCommitting);
     tx.commit().await?;
+    points::reached(Point::GroupCommitted);
     Ok(Some(effects))
 }
 
@@ -307,6 +311,11 @@ async fn record(
     let total: u64 = effects.iter().map(|effect| effect.affected).sum();
     let keeps: Vec<bool> =
         run.steps.get(group.clone()).unwrap_or_default().iter().map(Step::is_keep).collect();
+    let withheld = group.clone().zip(&effects).map(|(position, effect)| {
+        verify::staying(&run.steps, &recorder.request.steps, position, effect.withheld)
+    });
+    let effects: Vec<Effect> =
+        withheld.zip(&effects).map(|(withheld, effect)| Effect { withheld, ..*effect }).collect();
     let found = run.found();
     recorder
         .record(move |request, actor, now| {
@@ -322,6 +331,7 @@ async fn record(
             events
         })
         .await?;
+    points::reached(Point::GroupRecorded);
     run.service.metrics.batches.inc();
     run.service.metrics.rows_affected.inc_by(total);
     if recorder.request.status().is_end() {

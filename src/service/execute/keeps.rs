@@ -19,6 +19,7 @@ use crate::{
         rectification::refs_at_work,
         request::{Ends, NEVER, RunCode},
     },
+    points::{self, Point},
     service::Service,
 };
 
@@ -135,6 +136,7 @@ async fn delete(
                 request.begin_end_of_keep(position, counts, before, actor).into_iter().collect()
             })
             .await?;
+        points::reached(Point::KeepBegun);
         walk(run, recorder, position, before).await?;
     }
     require_found(run, recorder, position, before).await
@@ -223,7 +225,9 @@ async fn look(run: &Run<'_>, recorder: &mut Recorder, positions: &[usize]) -> Re
                 |(position, staying, ends)| request.keep_looked_at(position, staying, ends, actor, now);
             seen.into_iter().flat_map(looked).collect()
         })
-        .await
+        .await?;
+    points::reached(Point::KeepLooked);
+    Ok(())
 }
 
 /// When a row of that time is over; `None`: never, as of one that says the end of time.

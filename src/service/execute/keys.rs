@@ -19,6 +19,7 @@ use crate::{
         request::{Confidential, RunCode, StepStatus},
         vault::DataKey,
     },
+    points::{self, Point},
     service::{Service, readings::CONFIDENTIAL},
 };
 
@@ -291,5 +292,7 @@ async fn put(
             }
             Vec::new()
         })
-        .await
+        .await?;
+    points::reached(Point::KeysSealed);
+    Ok(())
 }

@@ -4,7 +4,11 @@
 //! the person may have come back and given new data that nobody asked to have erased.
 
 use super::{recorder::Recorder, trouble::Interrupt};
-use crate::{domain::request::Request, service::Service};
+use crate::{
+    domain::request::Request,
+    points::{self, Point},
+    service::Service,
+};
 
 /// People have done their part, and all else was proven before.
 pub fn is_done(request: &Request) -> bool {
@@ -32,5 +36,7 @@ pub async fn let_go(service: &Service, recorder: &mut Recorder) -> Result<(), In
             request.leave_to_people();
             Vec::new()
         })
-        .await
+        .await?;
+    points::reached(Point::ManualLeft);
+    Ok(())
 }

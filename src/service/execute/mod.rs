@@ -68,6 +68,9 @@ pub async fn execute(
     match result {
         Ok(()) => settle(service, &recorder).await,
         Err(interrupt) => {
+            if matches!(interrupt, Interrupt::LeaseLost) {
+                tracing::info!(request = %id, "its lease was lost: nothing more is done for it here");
+            }
             if let Err(error) = recorder.end(interrupt, touched_before).await {
                 tracing::warn!(request = %id, %error, "the end of an attempt was not recorded; its lease will run out");
             }

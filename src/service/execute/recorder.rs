@@ -21,6 +21,7 @@ use crate::{
         rectification::Identities,
         request::{Disposition, Kind, Places, Request, RunCode, Status},
     },
+    points::{self, Point},
     service::Service,
     store::{Claimed, StoreError, Taken, Tx},
 };
@@ -186,22 +187,24 @@ impl Recorder {
         }
         events.extend(change(&mut request, &self.actor, now));
         let is_completed = request.kind == Kind::Erasure && request.status() == Status::Completed;
-        // The end of a keep leaves the entry as it is: the person may have come back before a backup that is younger than
-        // their erasure. Nor is what they have agreed to since any of its business.
-        if is_completed && !request.is_reopened() {
-            ledger::enter(&mut tx, &self.service, self.known.as_ref(), &request).await?;
-        }
         // Consents lie in the store, which was not restored.
         if is_completed && !request.is_reopened() && request.answering.replay.is_none() {
             let destroyed = tx.pseudonymise_consents(request.id).await?;
             if destroyed > 0 {
+                points::reached(Point::ConsentsPseudonymised);
                 let details = json!({ "consents": destroyed });
                 let event = request.event(EventName::ConsentPseudonymised, &self.actor, details);
                 // The end stays the last word.
                 events.insert(events.len().saturating_sub(1), event);
             }
         }
+        // Before the ledger, which knows of no lease.
         let saved = tx.write(&mut request, events).await?;
+        // The end of a keep leaves the entry as it is: the person may have come back before a backup that is younger than
+        // their erasure. Nor is what they have agreed to since any of its business.
+        if is_completed && !request.is_reopened() {
+            ledger::enter(&mut tx, &self.service, self.known.as_ref(), &request).await?;
+        }
         tx.commit().await?;
         request.asked_to_cancel(saved.cancelled_by);
         // One that has ended meanwhile is found out when the attempt ends for it.
@@ -268,7 +271,9 @@ impl Recorder {
             // People have had their time; the person has the whole of theirs to take the package.
             tx.renew_package(self.request.id, self.service.packages.expiry(self.service.clock.now())).await?;
         }
+        points::reached(Point::RequestCompleting);
         self.record_in(tx, move |request, actor, now| vec![request.complete(found, actor, now)]).await?;
+        points::reached(Point::RequestCompleted);
         self.service.metrics.requests_completed.inc();
         Ok(())
     }
@@ -323,6 +328,7 @@ impl Recorder {
             Err(Interrupt::Store(error)) => Err(error),
             Err(_) => Ok(()),
             Ok(()) => {
+                points::reached(Point::AttemptEnded);
                 self.count_end();
                 Ok(())
             }
@@ -348,6 +354,7 @@ impl Recorder {
                 Vec::new()
             })
             .await;
+        points::reached(Point::HoldHeeded);
         match written {
             Err(Interrupt::Store(error)) => Err(error),
             _ => Ok(()),

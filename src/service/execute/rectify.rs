@@ -25,6 +25,7 @@ use crate::{
         rectification::{Identities, lasting_refs, renamed_columns},
         request::{RunCode, StepState},
     },
+    points::{self, Point},
 };
 
 impl Step {
@@ -273,7 +274,9 @@ async fn attempt(
         return Ok(affected);
     }
     recorder.before_commit()?;
+    points::reached(Point::RectificationCommitting);
     tx.commit().await?;
+    points::reached(Point::RectificationCommitted);
     Ok(affected)
 }
 
@@ -344,6 +347,7 @@ async fn book(
             .collect()
         })
         .await?;
+    points::reached(Point::RectificationRecorded);
     run.service.metrics.batches.inc();
     run.service.metrics.rows_affected.inc_by(total);
     Ok(())
@@ -387,5 +391,7 @@ async fn read_back(run: &Run<'_>, recorder: &mut Recorder, group: Range<usize>) 
             }
             events
         })
-        .await
+        .await?;
+    points::reached(Point::RectificationVerified);
+    Ok(())
 }

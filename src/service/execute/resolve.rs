@@ -21,6 +21,7 @@ use crate::{
         request::{Confidential, Kind, Outcome, Request, RunCode, StepState},
         vault::DataKey,
     },
+    points::{self, Point},
     service::Service,
 };
 
@@ -325,6 +326,7 @@ async fn record(
             },
         )
         .await?;
+    points::reached(Point::PersonResolved);
     if recorder.request.status().is_end() {
         run.service.metrics.requests_completed.inc();
     }

@@ -19,6 +19,7 @@ use crate::{
         request::{RunCode, StepStatus},
         vault::{DataKey, Vault},
     },
+    points::{self, Point},
     service::Service,
 };
 
@@ -202,6 +203,7 @@ pub async fn book_recovered(run: &Run<'_>, recorder: &mut Recorder) -> Result<()
                     booked(request, position, recovered, actor, details).into_iter().collect()
                 })
                 .await?;
+            points::reached(Point::BatchRecovered);
         }
     }
     Ok(())

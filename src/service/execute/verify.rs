@@ -13,8 +13,9 @@ use crate::{
     domain::{
         audit::EventName,
         compiled::{Action, Link, Mask, MaskProgress, Resource, ResourceAct, Source, Step},
-        request::{RunCode, StepStatus},
+        request::{RunCode, StepState, StepStatus},
     },
+    points::{self, Point},
 };
 
 /// How often rows that a count still finds are worked on again before the attempt ends.
@@ -167,6 +168,7 @@ pub async fn verify(run: &Run<'_>, recorder: &mut Recorder, position: usize) -> 
     for _ in 0..ROUNDS {
         top_up(run, recorder, step).await?;
         if is_clean(run, recorder, position).await? {
+            points::reached(Point::StepVerifying);
             let withheld =
                 if step.may_withhold() { count(run, recorder, position, CountOf::Matched).await? } else { 0 };
             return record_verified(recorder, &[(position, withheld)], &run.steps).await;
@@ -215,9 +217,13 @@ pub async fn record_verified(
     steps: &[(usize, u64)],
     all: &[Step],
 ) -> Result<(), Interrupt> {
+    let states = &recorder.request.steps;
     let steps: Vec<(usize, u64, bool)> = steps
         .iter()
-        .map(|(position, withheld)| (*position, *withheld, all.get(*position).is_some_and(Step::is_keep)))
+        .map(|(position, withheld)| {
+            let is_keep = all.get(*position).is_some_and(Step::is_keep);
+            (*position, staying(all, states, *position, *withheld), is_keep)
+        })
         .collect();
     recorder
         .record(move |request, actor, now| {
@@ -229,7 +235,22 @@ pub async fn record_verified(
                 })
                 .collect()
         })
-        .await
+        .await?;
+    points::reached(Point::StepVerified);
+    Ok(())
+}
+
+/// What stays of a step by a fresh count. Where the request itself has cut the path to kept rows, in a commit whose record
+/// was lost, that count finds none of them any more: those stay that there were before.
+pub fn staying(all: &[Step], states: &[StepState], position: usize, counted: u64) -> u64 {
+    let is_keep = all.get(position).is_some_and(Step::is_keep);
+    let is_cut =
+        all.iter().zip(states).any(|(step, state)| step.cuts.contains(&position) && state.rows_affected > 0);
+    let before = states.get(position).and_then(|state| u64::try_from(state.rows_matched?).ok());
+    match before {
+        Some(before) if is_keep && is_cut => counted.max(before),
+        _ => counted,
+    }
 }
 
 /// Marks a step as verified, with the events that say so.

@@ -11,6 +11,7 @@ use super::tell;
 use crate::{
     connectors::{ConnectorError, objects::Objects},
     domain::{audit::EventName, request::Request},
+    points::{self, Point},
     service::{Service, actions::finish, error::ServiceError},
 };
 
@@ -54,6 +55,7 @@ pub async fn expire(service: &Service) -> Result<(), ServiceError> {
             tracing::warn!(%error, "the parts of an expired package are still there, and unreadable");
             continue;
         }
+        points::reached(Point::PackageRemoved);
         let mut tx = service.store.begin().await?;
         tx.package_removed(package.request_id).await?;
         tx.commit().await?;
@@ -71,7 +73,9 @@ async fn end(service: &Service, id: Uuid) -> Result<(), ServiceError> {
         Ok(())
     };
     let ended = ended.await;
-    finish(tx, ended).await
+    finish(tx, ended).await?;
+    points::reached(Point::PackageExpired);
+    Ok(())
 }
 
 /// Removes what requests that have ended left beside their package, or instead of one.

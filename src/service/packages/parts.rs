@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use crate::{
     connectors::{ConnectorError, ErrorKind, objects::Objects},
     domain::{audit::hex, vault::DataKey},
+    points::{self, Point},
 };
 
 /// Bytes of a part before it is sealed; the last one is shorter.
@@ -60,6 +61,7 @@ impl Upload {
     async fn send(&mut self, part: &[u8]) -> Result<(), ConnectorError> {
         let sealed = self.key.seal(part, &sealed_as(self.parts));
         self.objects.put(&name(&self.place, self.parts), sealed).await?;
+        points::reached(Point::ExportPartWritten);
         self.parts += 1;
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::{
         retention::{CompiledPolicy, Matched, Moments, Policy},
         run::Params,
     },
+    points::{self, Point},
     service::{
         execute::{COUNT_LIMIT, connector, pace::Pace, session_limits, trouble::Interrupt},
         runs::Keeper,
@@ -123,7 +124,9 @@ async fn start(keeper: &mut Keeper, going: &Going<'_>, counted: &Counted) -> Res
                 })
                 .collect()
         })
-        .await
+        .await?;
+    points::reached(Point::RetentionStarted);
+    Ok(())
 }
 
 /// Batches that were committed and that nobody could book any more: the process died in between.
@@ -160,7 +163,9 @@ async fn book_lost(keeper: &mut Keeper, counted: &Counted) -> Result<(), Interru
             }
             events
         })
-        .await
+        .await?;
+    points::reached(Point::RetentionRecovered);
+    Ok(())
 }
 
 /// Works on every row that a step still finds.
@@ -185,6 +190,7 @@ async fn walk(keeper: &mut Keeper, going: &mut Going<'_>, position: usize) -> Re
                     let most = archive::MOST_ROWS;
                     let (tx, taken) = pace.take(connector, limits, step, &work, &mut cursor, most).await?;
                     let archived = put_away(keeper, &step.name, &taken).await?;
+                    points::reached(Point::RetentionArchived);
                     (tx, taken.batch, archived)
                 }
                 false => {
@@ -193,8 +199,11 @@ async fn walk(keeper: &mut Keeper, going: &mut Going<'_>, position: usize) -> Re
                 }
             };
             keeper.before_commit()?;
+            points::reached(Point::RetentionCommitting);
             tx.commit().await.map_err(|error| Interrupt::at(&error, &step.connection, Some(&step.name)))?;
+            points::reached(Point::RetentionCommitted);
             book(keeper, position, batch.affected, archived).await?;
+            points::reached(Point::RetentionRecorded);
             service.metrics.batches.inc();
             service.metrics.rows_affected.inc_by(batch.affected);
             let rest = pace.took(begun.elapsed());
@@ -288,6 +297,7 @@ async fn finish(keeper: &mut Keeper, going: &Going<'_>, left: &Counted) -> Resul
             events
         })
         .await?;
+    points::reached(Point::RetentionCompleted);
     if let Err(error) = connector(&keeper.service, &going.policy.connection.value)?.settle().await {
         tracing::debug!(connection = %going.policy.connection.value, %error, "not settled");
     }

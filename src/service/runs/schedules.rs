@@ -17,6 +17,7 @@ use crate::{
         run::{Params, Run, Task},
         schedule::Schedule,
     },
+    points::{self, Point},
     service::error::ServiceError,
     store::{Begun, Firing, StoreError, Tx},
 };
@@ -59,6 +60,7 @@ pub async fn fire_at(service: &Service, now: DateTime<Utc>) -> Result<Vec<Run>, 
         let run = fire_one(service, &mut tx, schedule, now).await?;
         tx.commit().await?;
         if run.is_some() {
+            points::reached(Point::RunScheduled);
             service.runs_wake.notify_one();
         }
         fired.extend(run);

@@ -15,6 +15,7 @@ use crate::{
         request::{Outcome, RunCode},
         run::{Run, Task},
     },
+    points::{self, Point},
     service::{
         Service, backups,
         error::ServiceError,
@@ -70,6 +71,9 @@ async fn claim(
     let at = Instant::now();
     let pacing = service.pacing;
     let claimed = service.store.claim_run(id, worker, pacing.lease, pacing.max_attempts).await?;
+    if claimed.is_some() {
+        points::reached(Point::RunClaimed);
+    }
     Ok(claimed.map(|claimed| (claimed, at)))
 }
 

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{audit_verifies, note, through_kills};
+use super::{
+    audit_verifies,
+    kills::{Asked, Kills, through_kills},
+};
 use crate::support::{
     site::{Settings, Site},
     stores::stores,
-    targets::{Dialect, target},
+    targets::{Dialect, Target, target},
 };
 
 const PLAN: &str = "plan: customer
@@ -29,20 +32,7 @@ const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f0
 async fn consents_survive_sigkill_once_each() {
     for store in stores().await {
         println!("store {}", store.url);
-        let target = target(Dialect::Sqlite).unwrap();
-        let rows: Vec<String> = (0..PEOPLE).map(|n| format!("({n}, 'u{n}@example.com')")).collect();
-        target.execute(&format!(
-            "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL); INSERT INTO users VALUES {}",
-            rows.join(", ")
-        ));
-        let site = Site::new(&Settings {
-            store: &store.url,
-            connections: &[("shop", &target.url)],
-            service: None,
-            plan: PLAN,
-            worker: "  lease: 1s\n  max_attempts: 1000\n",
-        });
-        survive(&site).await;
+        survive(&target(Dialect::Sqlite).unwrap(), &store.url, &Kills::Random).await;
     }
 }
 
@@ -62,24 +52,37 @@ async fn give(site: &Site, person: usize, number: usize) -> Option<Value> {
     Some(consent)
 }
 
-async fn survive(site: &Site) {
-    let (mut erasures, mut given) = (BTreeMap::new(), BTreeMap::new());
-    through_kills(site, async |random| {
-        for _ in 0..PEOPLE {
-            let (person, number) = (random.below(PEOPLE), random.below(4));
+pub async fn survive(target: &Target, store: &str, kills: &Kills) {
+    let rows: Vec<String> = (0..PEOPLE).map(|n| format!("({n}, 'u{n}@example.com')")).collect();
+    target.execute(&format!(
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL); INSERT INTO users VALUES {}",
+        rows.join(", ")
+    ));
+    let site = Site::new(&Settings {
+        store,
+        connections: &[("shop", &target.url)],
+        service: None,
+        plan: PLAN,
+        worker: "  lease: 1s\n  max_attempts: 1000\n",
+    });
+    let site = &site;
+    let (mut erasures, mut given) = (Asked::default(), BTreeMap::new());
+    through_kills(site, kills, async |random| {
+        for turn in 0..PEOPLE {
+            let erased = random.below(PEOPLE / 2);
+            // Also of whoever is erased next.
+            let person = if turn % 2 == 0 { erased } else { random.below(PEOPLE) };
+            let number = random.below(4);
             if let Some(consent) = give(site, person, number).await {
                 let before = given.insert((person, number), consent["id"].clone());
                 assert!(before.is_none_or(|before| before == consent["id"]), "once under each key");
             }
-            let erased = random.below(PEOPLE / 2);
-            let answer =
-                site.submit("customer", json!({ "user_id": erased }), Some(&format!("key-{erased}"))).await;
-            note(&mut erasures, erased, answer);
+            erasures.erase(site, erased).await;
         }
     })
     .await;
-    assert!(!given.is_empty() && !erasures.is_empty(), "nothing was answered before its kill");
     let _process = site.serve().await;
+    let erasures = erasures.all(site).await;
     let mut ended = BTreeMap::new();
     for (person, id) in &erasures {
         ended.insert(*person, site.finished(id).await["finished_at"].as_str().unwrap().to_owned());

@@ -1,15 +1,15 @@
 //! Rows that are kept for a time, by a service that is killed at random moments: each goes when it is over, is counted once,
 //! and none goes before.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rightful::domain::clock::Clock;
 use serde_json::{Value, json};
 
-use super::{Settings, Site, audit_verifies, note, through_kills};
+use super::{
+    Settings, Site, audit_verifies,
+    kills::{Asked, Kills, through_kills},
+};
 use crate::support::{
     stores::stores,
     targets::{Dialect, Target, targets},
@@ -32,13 +32,16 @@ const WORKER: &str = "  lease: 1s
   batch: { min_rows: 10, max_rows: 50, pause: 0 }
 ";
 const PEOPLE: usize = 8;
+/// Until some rows are over, while people are erased; and until after that, however busy the machine is.
+pub const SOON: Duration = Duration::from_secs(4);
+pub const LATER: Duration = Duration::from_secs(20);
 /// Of each person and each time.
 const ORDERS: usize = 150;
 
 /// Orders that are over, that will be while the service is killed, and that will not.
-fn rows(target: &Target) {
+fn rows(target: &Target, over: Duration) {
     let time = if target.dialect == Dialect::MySql { "DATETIME(6)" } else { "TIMESTAMP" };
-    let soon = Clock.now() - chrono::Months::new(12) + chrono::TimeDelta::seconds(4);
+    let soon = Clock.now() - chrono::Months::new(12) + chrono::TimeDelta::from_std(over).unwrap();
     let times = ["2001-01-01 00:00:00", &soon.format("%Y-%m-%d %H:%M:%S").to_string(), "2199-01-01 00:00:00"];
     let mut sql = format!(
         "CREATE TABLE users (id INTEGER PRIMARY KEY, email VARCHAR(100) NOT NULL);
@@ -64,32 +67,40 @@ async fn keeps_end_once_each_through_sigkill() {
     for target in targets() {
         for store in stores().await {
             println!("{:?} target, store {}", target.dialect, store.url);
-            rows(&target);
-            let site = Site::new(&Settings {
-                store: &store.url,
-                connections: &[("shop", &target.url)],
-                service: None,
-                plan: PLAN,
-                worker: WORKER,
-            });
-            survive(&site, &target).await;
+            survive(&target, &store.url, SOON, [&Kills::Random, &Kills::Once]).await;
             target.execute("DROP TABLE items; DROP TABLE orders; DROP TABLE users");
         }
     }
 }
 
-async fn survive(site: &Site, target: &Target) {
-    let mut erasures = BTreeMap::new();
-    through_kills(site, async |random| {
+/// Killed while people are erased, and again once what was kept of them is over.
+pub async fn survive(target: &Target, store: &str, over: Duration, [erasing, ending]: [&Kills; 2]) {
+    rows(target, over);
+    let over = tokio::time::Instant::now() + over;
+    let site = Site::new(&Settings {
+        store,
+        connections: &[("shop", &target.url)],
+        service: None,
+        plan: PLAN,
+        worker: WORKER,
+    });
+    let site = &site;
+    let mut asked = Asked::default();
+    through_kills(site, erasing, async |random| {
         for _ in 0..3 {
-            let user = random.below(PEOPLE / 2);
-            let answer =
-                site.submit("customer", json!({ "user_id": user }), Some(&format!("key-{user}"))).await;
-            note(&mut erasures, user, answer);
+            asked.erase(site, random.below(PEOPLE / 2)).await;
         }
     })
     .await;
-    assert!(!erasures.is_empty(), "nothing was answered before its kill");
+    let process = site.serve().await;
+    let erasures = asked.all(site).await;
+    for id in erasures.values() {
+        site.finished(id).await;
+    }
+    drop(process);
+    // By the clock of the machine, on which the store's is.
+    tokio::time::sleep_until(over).await;
+    through_kills(site, ending, async |_| {}).await;
     // Of whoever is erased nothing but the orders of 2199 is left in the end, and everything of everybody else.
     let erased = erasures.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let left =

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{audit_verifies, note, through_kills};
+use super::{
+    audit_verifies,
+    kills::{Asked, Kills, through_kills},
+};
 use crate::support::{
     site::{Settings, Site},
     stores::stores,
@@ -34,11 +37,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn what_people_said_survives_sigkill() {
     for store in stores().await {
         let target = target(Dialect::Sqlite).unwrap();
-        survive(&target, &store.url).await;
+        survive(&target, &store.url, &Kills::Random).await;
     }
 }
 
-async fn survive(target: &Target, store: &str) {
+pub async fn survive(target: &Target, store: &str, kills: &Kills) {
     println!("store {store}");
     let people: Vec<String> = (0..PEOPLE).step_by(2).map(|person| format!("({person})")).collect();
     target.execute(&format!(
@@ -52,16 +55,14 @@ async fn survive(target: &Target, store: &str) {
         plan: PLAN,
         worker: "  lease: 1s\n  max_attempts: 1000\n",
     });
-    let mut accepted = BTreeMap::new();
+    let mut asked = Asked::default();
     let mut said: BTreeMap<(usize, &str), &str> = BTreeMap::new();
-    through_kills(&site, async |random| {
+    through_kills(&site, kills, async |random| {
         for _ in 0..PEOPLE {
             let person = random.below(PEOPLE);
-            let subject = json!({ "user_id": person });
-            let answer = site.submit("customer", subject, Some(&format!("key-{person}"))).await;
-            note(&mut accepted, person, answer);
+            asked.erase(&site, person).await;
             let (step, result) = (STEPS[random.below(2)], ["done", "impossible"][random.below(2)]);
-            if let Some(id) = accepted.get(&person)
+            if let Some(id) = asked.of(person)
                 && let Some((200, _)) = say(&site, id, step, result).await
             {
                 assert_eq!(said.insert((person, step), result), None, "a step is completed once");
@@ -69,8 +70,8 @@ async fn survive(target: &Target, store: &str) {
         }
     })
     .await;
-    assert!(!accepted.is_empty(), "no submission was answered before its kill");
     let _process = site.serve().await;
+    let accepted = asked.all(&site).await;
     for (person, id) in &accepted {
         let request = finish(&site, id).await;
         assert_eq!(request["status"], "completed", "{request}");

@@ -1,11 +1,12 @@
 //! Rectifications that are killed: every accepted one still completes, with its copies in another database, each row
 //! is counted once, and the audit log verifies.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
-use super::{audit_verifies, finished, note, through_kills};
+use super::{
+    audit_verifies, finished,
+    kills::{Asked, Kills, through_kills},
+};
 use crate::support::{
     site::{Settings, Site},
     stores::stores,
@@ -66,14 +67,14 @@ async fn every_accepted_rectification_survives_sigkill() {
     for shop in targets() {
         let crm = target_like(&shop);
         for store in stores().await {
-            survive(&shop, &crm, &store.url).await;
+            survive(&shop, &crm, &store.url, &Kills::Random).await;
             shop.execute("DROP TABLE notes; DROP TABLE visits; DROP TABLE users");
             crm.execute("DROP TABLE contacts");
         }
     }
 }
 
-async fn survive(shop: &Target, crm: &Target, store: &str) {
+pub async fn survive(shop: &Target, crm: &Target, store: &str, kills: &Kills) {
     println!("{:?} target, store {store}", shop.dialect);
     fill(shop, crm);
     let site = Site::new(&Settings {
@@ -83,8 +84,8 @@ async fn survive(shop: &Target, crm: &Target, store: &str) {
         plan: PLAN,
         worker: "  lease: 1s\n  max_attempts: 1000\n  batch: { min_rows: 10, max_rows: 50, pause: 0 }\n",
     });
-    let mut accepted = BTreeMap::new();
-    through_kills(&site, async |random| {
+    let mut asked = Asked::default();
+    through_kills(&site, kills, async |random| {
         let user = random.between(1, PEOPLE);
         let body = json!({
             "kind": "rectification", "plan": "customer", "subject": { "user_id": user },
@@ -94,10 +95,11 @@ async fn survive(shop: &Target, crm: &Target, store: &str) {
                 "crm.contacts": { "name": "new" },
             },
         });
-        note(&mut accepted, user, site.submit_body(&body, Some(&format!("key-{user}"))).await);
+        asked.submit(&site, user, body).await;
     })
     .await;
     let _process = site.serve().await;
+    let accepted = asked.all(&site).await;
     for (_, request) in finished(&site, &accepted).await {
         assert_eq!(request["outcome"], "done", "{request}");
         assert_eq!(request["progress"]["rows_affected"], 1 + 5 + 5 + 1, "{request}");

@@ -2,14 +2,16 @@
 //! brings back is erased again, each by one request of the run.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
 use super::{
-    ERASED, PLAN, Settings, Site, audit_verifies, expect, finished, note, schema, through_kills, untouched,
+    ERASED, PLAN, Settings, Site, all, audit_verifies, expect, finished,
+    kills::{Asked, Kills, through_kills},
+    schema, untouched,
 };
 use crate::support::{
     stores::stores,
@@ -23,13 +25,14 @@ const TABLES: &str =
 async fn every_replay_survives_sigkill() {
     for target in targets() {
         for store in stores().await {
-            survive(&target, &store.url).await;
+            survive(&target, &store.url, [&Kills::Random; 2]).await;
             target.execute(TABLES);
         }
     }
 }
 
-async fn survive(target: &Target, store: &str) {
+/// Killed while people are erased, and again while a replay does it once more.
+pub async fn survive(target: &Target, store: &str, [erasing, replaying]: [&Kills; 2]) {
     println!("{:?} target, store {store}", target.dialect);
     target.execute(&schema());
     let site = Site::new(&Settings {
@@ -39,14 +42,11 @@ async fn survive(target: &Target, store: &str) {
         plan: PLAN,
         worker: "  lease: 1s\n  max_attempts: 1000\n  batch: { min_rows: 10, max_rows: 50, pause: 0 }\n",
     });
-    let mut accepted = BTreeMap::new();
-    through_kills(&site, async |random| {
-        let user = 2 * random.between(1, ERASED);
-        let answer = site.submit("customer", json!({ "user_id": user }), Some(&format!("key-{user}"))).await;
-        note(&mut accepted, user, answer);
-    })
-    .await;
+    let mut asked = Asked::default();
+    through_kills(&site, erasing, async |random| asked.erase(&site, 2 * random.between(1, ERASED)).await)
+        .await;
     let process = site.serve().await;
+    let accepted = asked.all(&site).await;
     let ended = finished(&site, &accepted).await;
     let preview = site.post("/v1/replays/preview", &json!({ "all": true }), None).await.unwrap().1;
     assert_eq!(preview["entries"].as_u64(), u64::try_from(ended.len()).ok(), "one for each: {preview}");
@@ -57,17 +57,13 @@ async fn survive(target: &Target, store: &str) {
     target.execute(&schema());
     let before = untouched(target);
     let mut runs = BTreeSet::new();
-    through_kills(&site, async |_| {
-        let Some((status, body)) = site.post("/v1/replays", &json!({ "all": true }), None).await else {
-            return;
-        };
-        assert!(matches!(status, 202 | 409), "{status}: {body}");
-        let id = if status == 202 { &body["id"] } else { &body["run_id"] };
-        runs.insert(id.as_str().unwrap().to_owned());
-    })
-    .await;
+    through_kills(&site, replaying, async |_| runs.extend(ask(&site).await)).await;
     let _process = site.serve().await;
-    assert!(!runs.is_empty(), "no replay was accepted before its kill");
+    if runs.is_empty() {
+        // Who was not answered asks again.
+        runs.extend(ask(&site).await);
+    }
+    assert!(!runs.is_empty(), "no replay was accepted");
     for run in &runs {
         let ended_run = until_end(&site, run).await;
         assert_eq!(ended_run["status"], "completed", "{ended_run}");
@@ -95,15 +91,15 @@ async fn until_end(site: &Site, run: &str) -> Value {
     }
 }
 
+/// Asks for a replay: the run that came of it, or that is not over.
+async fn ask(site: &Site) -> Option<String> {
+    let (status, body) = site.post("/v1/replays", &json!({ "all": true }), None).await?;
+    assert!(matches!(status, 202 | 409), "{status}: {body}");
+    let id = if status == 202 { &body["id"] } else { &body["run_id"] };
+    Some(id.as_str().unwrap().to_owned())
+}
+
 /// All requests that a run has made.
 async fn made_by(site: &Site, run: &str) -> usize {
-    let mut count = 0;
-    let mut path = "/v1/requests?limit=500".to_owned();
-    loop {
-        let page = site.get(&path).await.unwrap();
-        let items = page["items"].as_array().unwrap();
-        count += items.iter().filter(|request| request["replay"]["run_id"] == run).count();
-        let Some(next) = page["next_cursor"].as_str() else { return count };
-        path = format!("/v1/requests?limit=500&cursor={next}");
-    }
+    all(site, "/v1/requests").await.iter().filter(|request| request["replay"]["run_id"] == run).count()
 }

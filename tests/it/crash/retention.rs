@@ -10,7 +10,10 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use super::{Settings, Site, audit_verifies, through_kills};
+use super::{
+    Settings, Site, audit_verifies,
+    kills::{Kills, through_kills},
+};
 use crate::support::{
     stores::stores,
     targets::{Target, targets},
@@ -57,13 +60,13 @@ fn rows(target: &Target) {
 async fn every_policy_survives_sigkill() {
     for target in targets() {
         for store in stores().await {
-            survive(&target, &store.url).await;
+            survive(&target, &store.url, &Kills::Random).await;
             target.execute("DROP TABLE hits; DROP TABLE visits; DROP TABLE users");
         }
     }
 }
 
-async fn survive(target: &Target, store: &str) {
+pub async fn survive(target: &Target, store: &str, kills: &Kills) {
     println!("{:?} target, store {store}", target.dialect);
     rows(target);
     let site = Site::new(&Settings {
@@ -73,7 +76,7 @@ async fn survive(target: &Target, store: &str) {
         plan: PLAN,
         worker: SECTIONS,
     });
-    through_kills(&site, async |_| {
+    through_kills(&site, kills, async |_| {
         if let Some((status, body)) = site.post("/v1/retention/visits/run", &json!({}), None).await {
             assert!(matches!(status, 202 | 409), "{status}: {body}");
         }

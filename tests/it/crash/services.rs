@@ -1,10 +1,13 @@
 //! The same with an HTTP service that erases at once, later, or without its answer arriving.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::{audit_verifies, finished, note, through_kills};
+use super::{
+    audit_verifies, finished,
+    kills::{Asked, Kills, through_kills},
+};
 use crate::support::{
     mailer::{Mailer, TOKEN, Twist},
     site::{Settings, Site},
@@ -56,11 +59,11 @@ fn schema() -> String {
 async fn calls_survive_sigkill_and_are_booked_once() {
     for store in stores().await {
         let target = target(Dialect::Sqlite).unwrap();
-        survive(&target, &store.url).await;
+        survive(&target, &store.url, &Kills::Random).await;
     }
 }
 
-async fn survive(target: &Target, store: &str) {
+pub async fn survive(target: &Target, store: &str, kills: &Kills) {
     println!("store {store}");
     target.execute(&schema());
     let all: Vec<String> = (1..=PEOPLE).flat_map(contacts).collect();
@@ -78,15 +81,13 @@ async fn survive(target: &Target, store: &str) {
         plan: PLAN,
         worker: "  lease: 2s\n  max_attempts: 1000\n  batch: { pause: 0 }\n",
     });
-    let mut accepted = BTreeMap::new();
-    through_kills(&site, async |random| {
-        let user = 2 * random.between(1, PEOPLE / 2);
-        let subject = json!({ "user_id": user });
-        let answer = site.submit("customer", subject, Some(&format!("key-{user}"))).await;
-        note(&mut accepted, user, answer);
+    let mut asked = Asked::default();
+    through_kills(&site, kills, async |random| {
+        asked.erase(&site, 2 * random.between(1, PEOPLE / 2)).await;
     })
     .await;
     let _process = site.serve().await;
+    let accepted = asked.all(&site).await;
     for (_, request) in finished(&site, &accepted).await {
         assert_eq!(request["outcome"], "done", "{request}");
         let step = &request["steps"][0];

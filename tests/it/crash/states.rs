@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{ERASED, PLAN, audit_verifies, expect, schema, terminate, through_kills, untouched};
+use super::{
+    ERASED, PLAN, audit_verifies, expect,
+    kills::{Kills, through_kills},
+    schema, terminate, untouched,
+};
 use crate::support::{
     app::eventually,
     receiver::Receiver,
@@ -18,7 +22,7 @@ use crate::support::{
 async fn decisions_and_holds_survive_sigkill() {
     for target in targets().into_iter().take(1) {
         for store in stores().await {
-            survive(&crate::support::targets::target_like(&target), &store.url).await;
+            survive(&crate::support::targets::target_like(&target), &store.url, &Kills::Random).await;
         }
     }
 }
@@ -85,32 +89,36 @@ impl People {
     }
 }
 
-async fn survive(target: &Target, store: &str) {
+pub async fn survive(target: &Target, store: &str, kills: &Kills) {
     println!("{:?} target, store {store}", target.dialect);
     target.execute(&schema());
     let before = untouched(target);
     let receiver = Receiver::default();
     let people = People::new(store, target, &receiver.listen());
     let site = &people.site;
-    let mut accepted: BTreeMap<usize, Value> = BTreeMap::new();
+    let mut asked: BTreeSet<usize> = BTreeSet::new();
     // Somebody whom nobody approves, and who must stay.
     let waiting = ERASED * 2 - 1;
-    through_kills(site, async |random| {
+    through_kills(site, kills, async |random| {
         let user = 2 * random.between(1, ERASED);
-        match random.below(3) {
-            0 => drop(people.hold(user).await),
-            1 => drop(people.end_holds().await),
+        match random.below(4) {
+            0 | 1 => drop(people.hold(user).await),
+            2 => drop(people.end_holds().await),
             _ => {}
         }
+        asked.insert(user);
         if let Some(request) = people.submit(user).await {
             people.approve(&request).await;
-            accepted.insert(user, request);
         }
         people.submit(waiting).await;
     })
     .await;
-    assert!(!accepted.is_empty(), "no submission was answered before its kill");
     let process = site.serve().await;
+    // Who was not answered asks again.
+    let mut accepted: BTreeMap<usize, Value> = BTreeMap::new();
+    for user in asked {
+        accepted.insert(user, people.submit(user).await.expect("an answer"));
+    }
     let pending = people.submit(waiting).await.unwrap();
     let first = *accepted.keys().next().unwrap();
     assert!(people.end_holds().await);

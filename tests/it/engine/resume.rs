@@ -88,6 +88,44 @@ connections:
     }
 }
 
+/// The path to the kept rows was cut in the same transaction: no fresh count finds them any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn kept_rows_are_told_of_after_a_commit_whose_record_was_lost() {
+    for target in targets() {
+        target.execute(
+            "CREATE TABLE users (id INTEGER PRIMARY KEY);
+            CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users (id));
+            CREATE TABLE items (id INTEGER PRIMARY KEY, order_id INTEGER NOT NULL REFERENCES orders (id));
+            INSERT INTO users VALUES (1), (2);
+            INSERT INTO orders VALUES (10, 1), (20, 2);
+            INSERT INTO items VALUES (100, 10), (101, 10), (200, 20);",
+        );
+        let plan = "plan: customer
+subject: { user_id: shop.users.id }
+connections:
+  shop:
+    users: { erase: delete }
+    orders: { match: { user_id: users.id }, erase: { mask: { user_id: null_rewrite }, basis: accounting } }
+    items: { match: { order_id: orders.id }, erase: { keep: part of the invoice } }
+";
+        let store = sqlite_store().await;
+        // All of the person fits one batch.
+        let pacing = Pacing { max_rows: 100, ..pacing() };
+        let (harness, faults) = Harness::faulty(store.store.clone(), &[("shop", &target.url)], pacing);
+        harness.register(plan).await.unwrap();
+        faults.next(&[LostReply]);
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        assert_eq!(code(&harness.run(id).await), Some(RunCode::ConnectionUnavailable));
+        assert_eq!(count(&target, "users"), 1, "it was committed");
+        harness.make_due(id).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.status(), Status::Completed, "{:?}", request.state);
+        assert_eq!(request.state.outcome(), Some(Outcome::DoneWithExceptions), "{:?}", target.dialect);
+        let items = step(&request, "shop.items");
+        assert_eq!((items.rows_matched, items.rows_withheld, items.rows_affected), (Some(2), 2, 0));
+    }
+}
+
 /// A schema that no longer fits may never fit again: what is recorded is all that can be known.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_schema_has_gone_can_be_cancelled() {

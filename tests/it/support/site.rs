@@ -77,13 +77,17 @@ impl Site {
 
     /// Starts the service; it may not answer yet.
     pub fn start(&self) -> Process {
-        self.start_with_log("warn", |line| eprintln!("  | {line}"))
+        self.start_with(&[("RUST_LOG", "warn")], |line| eprintln!("  | {line}"))
     }
 
-    /// The same with a log as `filter` says, each line of which is told to `hear`.
-    pub fn start_with_log(&self, filter: &str, mut hear: impl FnMut(String) + Send + 'static) -> Process {
+    /// The same with other variables, and with a log each line of which is told to `hear`.
+    pub fn start_with(
+        &self,
+        variables: &[(&str, &str)],
+        mut hear: impl FnMut(String) + Send + 'static,
+    ) -> Process {
         let mut child = command(self.folder.path(), &["serve"])
-            .env("RUST_LOG", filter)
+            .envs(variables.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -115,6 +119,11 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("the service is not ready");
+    }
+
+    /// Runs another command beside the service: what it prints.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        run(self.folder.path(), arguments)
     }
 
     /// Submits an erasure. `None` when the process died before it answered.

@@ -15,6 +15,7 @@ use crate::{
         compiled::{KeySet, Step},
         key::Tuple,
     },
+    points::{self, Point},
     service::execute::{Run, keys, recorder::Recorder, resolve::COUNT_LIMIT, trouble::Interrupt, verify},
 };
 
@@ -91,6 +92,7 @@ pub async fn collect_one(run: &Run<'_>, recorder: &mut Recorder, position: usize
                 let mut tx = run.service.store.begin().await?;
                 tx.put_keys(recorder.request.id, &[(part, sealed)]).await?;
                 recorder.record_in(tx, |_, _, _| Vec::new()).await?;
+                points::reached(Point::KeepSealed);
                 next += 1;
             }
         }
