@@ -45,6 +45,7 @@ mod tx;
 mod tx_keys;
 mod tx_person;
 mod verification;
+mod waiting;
 
 use std::{path::Path, sync::Arc};
 
