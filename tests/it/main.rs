@@ -13,6 +13,7 @@ mod examples;
 mod export;
 mod fixtures;
 mod http;
+mod outages;
 mod properties;
 mod replay;
 mod retention;
