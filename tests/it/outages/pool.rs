@@ -1,7 +1,7 @@
 //! A server that has fewer connections than are asked for.
 
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{LARGE, PATIENCE, SLOWLY, Scene};
 use crate::support::{
@@ -74,7 +74,7 @@ async fn a_store_with_few_connections_makes_callers_wait_or_come_again() {
 async fn reads(scene: &Scene) -> usize {
     let mut refused = 0;
     for path in ["/v1/requests", "/v1/audit", "/v1/plans/customer", "/readyz"] {
-        let answer = scene.call("GET", path, &json!(Value::Null)).await;
+        let answer = scene.call("GET", path, &Value::Null).await;
         assert!(matches!(answer.status, 200 | 503), "{path}: {} {}", answer.status, answer.body);
         assert!(answer.status == 200 || answer.retry_after, "{path}");
         refused += usize::from(answer.status == 503);

@@ -30,14 +30,15 @@ impl Cluster {
         }
         let cluster = Self { folder, programs, port: free_port() };
         let data = cluster.data();
-        cluster.run("initdb", &["-A", "trust", "-U", "postgres", "--no-sync", "-D", &data]);
+        let made = cluster.run("initdb", &["-A", "trust", "-U", "postgres", "--no-sync", "-D", &data]);
+        assert!(made, "initdb");
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nmax_connections = {max_connections}\n\
              superuser_reserved_connections = 0\nfsync = off\n",
             cluster.port
         );
         std::fs::write(Path::new(&data).join("postgresql.auto.conf"), settings).expect("its settings");
-        cluster.control("start");
+        assert!(cluster.control("start"), "the server starts");
         Some(cluster)
     }
 
@@ -47,20 +48,20 @@ impl Cluster {
 
     /// As after a crash: sessions end in the middle, and the server recovers from its log.
     pub fn restart(&self) {
-        self.control("restart");
+        assert!(self.control("restart"), "the server starts again");
     }
 
     fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }
 
-    fn control(&self, what: &str) {
+    fn control(&self, what: &str) -> bool {
         let log = self.folder.path().join("log").display().to_string();
-        self.run("pg_ctl", &[what, "-w", "-m", "immediate", "-D", &self.data(), "-l", &log]);
+        self.run("pg_ctl", &[what, "-w", "-m", "immediate", "-D", &self.data(), "-l", &log])
     }
 
     /// The server refuses to be root's.
-    fn run(&self, program: &str, arguments: &[&str]) {
+    fn run(&self, program: &str, arguments: &[&str]) -> bool {
         let program = self.programs.join(program);
         let mut command = match is_root() {
             true => {
@@ -72,7 +73,7 @@ impl Cluster {
         };
         // A server that keeps a pipe open would be waited for.
         let status = command.args(arguments).current_dir("/").stdout(Stdio::null()).status();
-        assert!(status.is_ok_and(|status| status.success()), "{command:?}");
+        status.is_ok_and(|status| status.success())
     }
 }
 
