@@ -29,7 +29,7 @@ async fn lost_by_target(store: TestStore, target: Target) {
     let url = proxy.url(&target.url);
     let scene = Scene::new(&store.url, target, &url, BATCHES);
     let process = scene.site.serve().await;
-    proxy.loses_every(4);
+    proxy.loses_one_in(4);
     let mut accepted = Vec::new();
     for user in [LARGE, 4, 6, 8, 10] {
         accepted.push((user, scene.submit(user).await));
@@ -54,7 +54,7 @@ async fn what_the_store_has_committed_is_accepted_and_counted_once() {
         let scene = Scene::new(&proxy.url(&store.url), target, &url, &format!("{LONG}{BATCHES}"));
         let process = scene.site.serve().await;
         // Of submissions, claims, records and ends alike.
-        proxy.loses_every(5);
+        proxy.loses_one_in(5);
         let mut accepted = Vec::new();
         for user in [LARGE, 4, 6, 8, 10] {
             accepted.push((user, scene.submit_in_the_end(user).await));
@@ -64,7 +64,7 @@ async fn what_the_store_has_committed_is_accepted_and_counted_once() {
         }
         println!("{} answers lost", proxy.lost());
         assert!(proxy.lost() > accepted.len());
-        proxy.loses_every(0);
+        proxy.loses_one_in(0);
         scene.ends_well(process, &accepted).await;
     }
 }

@@ -48,8 +48,8 @@ struct Wire {
     weather: watch::Sender<Weather>,
     /// Of the port: who takes it down waits until nobody listens.
     listens: watch::Sender<bool>,
-    /// Every so many-th answer to a COMMIT is lost; 0: none.
-    loses_every: AtomicUsize,
+    /// One in so many answers to a COMMIT is lost; 0: none.
+    loses_one_in: AtomicUsize,
     commits: AtomicUsize,
     lost: AtomicUsize,
 }
@@ -61,7 +61,7 @@ impl Proxy {
             server: (dialect, server_port),
             weather: watch::Sender::new(Weather::Fair),
             listens: watch::Sender::new(false),
-            loses_every: AtomicUsize::new(0),
+            loses_one_in: AtomicUsize::new(0),
             commits: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
         });
@@ -109,9 +109,9 @@ impl Proxy {
         self.until_listening(true).await;
     }
 
-    /// Loses the answer to every so many-th COMMIT that succeeds, and the connection with it; 0 ends that.
-    pub fn loses_every(&self, nth: usize) {
-        self.wire.loses_every.store(nth, Ordering::SeqCst);
+    /// Loses the answer to one in so many COMMITs that succeed, and the connection with it; 0 ends that.
+    pub fn loses_one_in(&self, nth: usize) {
+        self.wire.loses_one_in.store(nth, Ordering::SeqCst);
     }
 
     /// How many answers were lost so far.
@@ -284,8 +284,10 @@ impl Reader for Answers {
 
 impl Wire {
     fn loses(&self) -> bool {
-        let nth = self.loses_every.load(Ordering::SeqCst);
-        let loses = nth > 0 && (self.commits.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(nth);
+        let nth = self.loses_one_in.load(Ordering::SeqCst);
+        // Scattered: who goes on the same way each time would lose the same answer each time.
+        let commit = self.commits.fetch_add(1, Ordering::SeqCst).wrapping_mul(0x9E37_79B9) >> 16;
+        let loses = nth > 0 && commit.is_multiple_of(nth);
         if loses {
             self.lost.fetch_add(1, Ordering::SeqCst);
         }
