@@ -5,11 +5,14 @@
 //! §3 says what was measured about them.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -24,17 +27,21 @@ use apalis_core::{
 use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::layer::util::Identity;
+use uuid::Uuid;
 
 use crate::{
     points::{self, Point},
-    service::{Service, execute::execute, execute::trouble::jitter},
+    service::{
+        Service,
+        execute::{execute, give_back::give_back, trouble::jitter},
+    },
     store::{Claimed, Claims, StoreError},
 };
 
 /// How often an idle worker looks for work that another process accepted.
 const POLL: Duration = Duration::from_millis(250);
 /// The longest rest while the store does not answer.
-const STORE_BACKOFF: Duration = Duration::from_secs(5);
+const STORE_BACKOFF: Duration = Duration::from_secs(2);
 
 /// A claimed request, the monotonic time before the claim was sent, and its place among those that run here.
 #[derive(Debug, Clone)]
@@ -67,6 +74,7 @@ impl RequestQueue {
         Box::pin(async move {
             let mut failures = 0;
             while !*shared.stop.borrow() {
+                shared.give_back_lost().await;
                 // Asked before looking, so that a submission between look and wait is not missed.
                 let woken = shared.service.wake.notified();
                 tokio::pin!(woken);
@@ -139,7 +147,7 @@ impl Backend for RequestQueue {
 
 impl BackendConfig for RequestQueue {
     type Args = Job;
-    type Id = uuid::Uuid;
+    type Id = Uuid;
     type Kind = Ephemeral;
     type Config = ();
     type Layer = Identity;
@@ -160,7 +168,15 @@ impl BackendConfig for RequestQueue {
 pub async fn run(service: Arc<Service>, name: &str, stop: watch::Receiver<bool>) -> Result<(), WorkerError> {
     let concurrency = service.pacing.concurrency;
     let mut stopped = stop.clone();
-    let shared = Shared { service, worker: name.into(), stop, room: Arc::new(Semaphore::new(concurrency)) };
+    let room = Arc::new(Semaphore::new(concurrency));
+    let shared = Shared {
+        service,
+        worker: name.into(),
+        stop,
+        room,
+        at_work: Arc::default(),
+        is_in_doubt: Arc::default(),
+    };
     WorkerBuilder::new(name)
         .backend(RequestQueue::new(shared.clone()))
         .concurrency(concurrency)
@@ -180,6 +196,10 @@ struct Shared {
     stop: watch::Receiver<bool>,
     /// One place for each request that this worker may carry out at once.
     room: Arc<Semaphore>,
+    /// Claims that have not come to their end: a request and its epoch.
+    at_work: Arc<Mutex<HashSet<(Uuid, i64)>>>,
+    /// A claim failed, and it is not known whether it was committed all the same.
+    is_in_doubt: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -190,8 +210,9 @@ impl Shared {
         let mut places: Vec<_> =
             first.chain(std::iter::from_fn(|| self.room.clone().try_acquire_owned().ok())).collect();
         let claimed_at = Instant::now();
+        let claims = store.claim(places.len(), &self.worker, pacing.lease, pacing.max_attempts).await;
         let Claims { taken, given_up } =
-            store.claim(places.len(), &self.worker, pacing.lease, pacing.max_attempts).await?;
+            claims.inspect_err(|_| self.is_in_doubt.store(true, Ordering::Relaxed))?;
         if !taken.is_empty() {
             points::reached(Point::RequestClaimed);
         }
@@ -201,11 +222,38 @@ impl Shared {
             watchers.changed(request);
         }
         let job = |(claimed, place)| Job { claimed, claimed_at, _place: Arc::new(place) };
+        self.at_work().extend(taken.iter().map(|claimed| (claimed.lease.id, claimed.lease.epoch)));
         Ok(taken.into_iter().zip(places.drain(..)).map(job).collect())
     }
 
     async fn execute(&self, job: Job) {
+        let claim = (job.claimed.lease.id, job.claimed.lease.epoch);
         execute(&self.service, &self.worker, job.claimed, job.claimed_at, self.stop.clone()).await;
+        self.at_work().remove(&claim);
+    }
+
+    /// A claim that failed may have been committed all the same: nobody works under it, and nobody else may.
+    async fn give_back_lost(&self) {
+        if !self.is_in_doubt.load(Ordering::Relaxed) {
+            return;
+        }
+        let given_back = async {
+            for lease in self.service.store.unwritten_claims(&self.worker).await? {
+                let is_lost = !self.at_work().contains(&(lease.id, lease.epoch));
+                if is_lost {
+                    give_back(&self.service, &lease).await?;
+                }
+            }
+            Ok::<(), StoreError>(())
+        };
+        match given_back.await {
+            Ok(()) => self.is_in_doubt.store(false, Ordering::Relaxed),
+            Err(error) => tracing::debug!(%error, "it is not known yet whether a claim was committed"),
+        }
+    }
+
+    fn at_work(&self) -> MutexGuard<'_, HashSet<(Uuid, i64)>> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Rests until the time is over, something wakes the worker, or it stops.

@@ -11,8 +11,8 @@ use crate::{
     config::{self, Config},
     http::{self, Options, Running},
     service::{
-        Service, code::CodeSteps, evidence, holds, keeps, ledger, packages, registry::Loaded, reminders,
-        runs, sweeps, webhooks,
+        Service, code::CodeSteps, evidence, holds, keeps, ledger, packages, recovery, registry::Loaded,
+        reminders, runs, sweeps, webhooks,
     },
     worker,
 };
@@ -40,7 +40,7 @@ pub(super) struct Serving {
     http: Running,
     worker: Option<JoinHandle<Result<(), String>>>,
     /// Reminders, webhooks, schedules and runs, and whatever has its time over: holds, keeps, packages, data of our own; the
-    /// Merkle log and its checkpoints.
+    /// Merkle log and its checkpoints; what waits for a connection that is back.
     chores: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
@@ -87,9 +87,11 @@ impl Serving {
             let runs = runs::worker::run(service.clone(), name, stop.subscribe());
             let sweeps = sweeps::run(service.clone(), stop.subscribe());
             let evidence = evidence::run(service.clone(), stop.subscribe());
+            let recovery = recovery::run(service.clone(), stop.subscribe());
             let all = async {
                 tokio::join!(
-                    reminders, webhooks, holds, keeps, packages, ledger, schedules, runs, sweeps, evidence
+                    reminders, webhooks, holds, keeps, packages, ledger, schedules, runs, sweeps, evidence,
+                    recovery
                 )
             };
             tokio::spawn(all.map(drop))

@@ -175,6 +175,11 @@ pub trait Connector: Send + Sync {
         None
     }
 
+    /// Whether it can be worked with at the moment, as far as a small question tells.
+    async fn answers(&self) -> bool {
+        self.fingerprint().await.is_ok()
+    }
+
     /// The live schema.
     async fn catalog(&self) -> Result<Catalog, ConnectorError>;
 

@@ -241,12 +241,25 @@ fn remove_folder(root: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// Its own words may hold the names of objects, and are left to the log.
-fn fault(error: &dyn std::error::Error) -> ConnectorError {
+fn fault(error: &(dyn std::error::Error + 'static)) -> ConnectorError {
     tracing::warn!(%error, "the store of packages");
-    ConnectorError {
-        kind: ErrorKind::Unavailable,
-        detail: "the store of packages cannot be read or written: see `exports.store`".to_owned(),
-    }
+    let detail = match is_full(error) {
+        true => "the disk of the packages is full: make room in `exports.store`",
+        false => "the store of packages cannot be read or written: see `exports.store`",
+    };
+    ConnectorError { kind: ErrorKind::Unavailable, detail: detail.to_owned() }
+}
+
+/// No room on the disk, or no more of it for this user.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+            )
+        })
 }
 
 fn unreachable(error: &dyn std::error::Error) -> ConnectorError {

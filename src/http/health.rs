@@ -1,6 +1,6 @@
 //! For whoever runs the service: is it alive, is it ready, and its metrics.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use actix_web::{
     HttpResponse,
@@ -25,8 +25,10 @@ use crate::{
     store::{Counts, LogState, Sink},
 };
 
-/// A worker polls about four times a second, and backs off to 5 s while the store does not answer.
+/// A worker polls about four times a second, and backs off to 2 s while the store does not answer.
 const POLLED_WITHIN_SECONDS: i64 = 15;
+/// Whoever asks whether the service is ready waits a few seconds at most.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Answers as long as the process does.
 #[utoipa::path(
@@ -57,10 +59,10 @@ pub async fn ready(api: web::Data<Api>) -> Answer {
 }
 
 async fn not_ready(service: &Service, has_worker: bool) -> Option<&'static str> {
-    match service.store.is_migrated().await {
-        Ok(true) => {}
-        Ok(false) => return Some("the store's schema is not up to date"),
-        Err(_) => return Some("the store does not answer"),
+    match tokio::time::timeout(PATIENCE, service.store.is_migrated()).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return Some("the store's schema is not up to date"),
+        Ok(Err(_)) | Err(_) => return Some("the store does not answer"),
     }
     let lately = service
         .metrics

@@ -28,6 +28,7 @@ pub mod packages;
 pub mod preview;
 pub mod pseudonyms;
 pub mod readings;
+pub mod recovery;
 pub mod registry;
 pub mod reminders;
 pub mod replays;

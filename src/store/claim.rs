@@ -13,14 +13,14 @@ use serde_json::json;
 
 use super::{
     Store, StoreError, Tx,
-    conn::Conn,
+    conn::{Conn, read},
     prepared::Prepared,
-    rows::RequestRow,
-    schema::{requests, runs},
+    rows::{RequestRow, uuid},
+    schema::{audit_events, requests, runs},
 };
 use crate::domain::{
     audit::EventName,
-    request::{Lease, LeaseOf, Request, State},
+    request::{Lease, LeaseOf, Request, State, Status},
 };
 
 /// PostgreSQL's clock as naive UTC; the time of the statement is stable within it, so indexes can be used.
@@ -29,6 +29,9 @@ pub(super) const POSTGRES_NOW: &str = "(statement_timestamp() AT TIME ZONE 'UTC'
 /// Open, and waiting for a person. Named by exclusion: an `IN` of the others tempts both planners to the index by
 /// status and to sorting the whole backlog at every claim.
 pub(super) const NOT_CLAIMABLE: [&str; 2] = ["pending", "on_hold"];
+
+/// What is asked for again and again takes no longer: the sooner it fails, the sooner it is asked for anew.
+const PROMPT: Duration = Duration::from_secs(4);
 
 /// The same statement over either table of what is leased.
 macro_rules! renew {
@@ -86,7 +89,7 @@ impl Store {
         lease: Duration,
         max_attempts: i32,
     ) -> Result<Claims, StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_within(Some(PROMPT)).await?;
         let mut claims = Claims::default();
         // Again where all that came had to be given up.
         while claims.taken.is_empty() {
@@ -109,12 +112,37 @@ impl Store {
         Ok(claims)
     }
 
+    /// Leases that this worker took and has not written anything under yet. Where it is not at work on one, the answer to
+    /// its claim was lost.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn unwritten_claims(&self, worker: &str) -> Result<Vec<Lease>, StoreError> {
+        let leased = requests::table
+            .filter(requests::status.eq(Status::InProgress.as_str()).and(requests::lease_until.is_not_null()))
+            .select((requests::id, requests::epoch, requests::audit_seq));
+        let leased: Vec<(String, i64, i64)> = read!(self, |c| leased.load(c).await);
+        let claimed = [EventName::RequestStarted.as_str(), EventName::RequestResumed.as_str()];
+        let mut unwritten = Vec::new();
+        for (id, epoch, seq) in leased {
+            let last = audit_events::table
+                .filter(audit_events::request_id.eq(&id).and(audit_events::seq.eq(seq)))
+                .filter(audit_events::actor.eq(worker).and(audit_events::event.eq_any(claimed)))
+                .count();
+            let own: i64 = read!(self, |c| last.get_result(c).await);
+            if own > 0 {
+                unwritten.push(Lease { of: LeaseOf::Request, id: uuid(&id)?, epoch });
+            }
+        }
+        Ok(unwritten)
+    }
+
     /// Prolongs a lease from now on, by the store's clock; false when it was lost or given back.
     ///
     /// # Errors
     /// As every statement.
     pub async fn renew(&self, lease: &Lease, duration: Duration) -> Result<bool, StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_within(Some(PROMPT)).await?;
         let now = self.clock().now();
         let conn = tx.conn().await?;
         let renewed = match lease.of {

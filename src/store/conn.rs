@@ -9,12 +9,15 @@ use tokio::sync::Mutex;
 
 use super::StoreError;
 use crate::drivers::{
-    postgres::PostgresAddress,
+    postgres::{PostgresAddress, PostgresSession},
     sqlite::{AsyncSqliteConnection, Place},
 };
 
 /// How long establishing a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an idle session has to say that it lives.
+const PING: Duration = Duration::from_secs(2);
 
 /// What every SQLite session sets. `synchronous=FULL`: an accepted request survives a power cut.
 /// `secure_delete`: deleted key parts are overwritten, not merely unlinked.
@@ -28,13 +31,15 @@ const SQLITE_WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 0;
 /// Plans are kept for as long as a session, and some are made while the tables are all but empty: every statement has an
 /// index made for it. What has none costs as much as it may, for which nothing has to be compiled.
 const POSTGRES_SESSION: &str = "SET enable_seqscan = off; SET jit = off;";
+/// One that was stopped in the middle of a transaction would keep its locks for as long as it sleeps.
+const POSTGRES_WRITER: &str = "SET idle_in_transaction_session_timeout = '15s';";
 const POSTGRES_READER: &str = "SET default_transaction_read_only = on;";
 
 pub(super) enum Conn {
     /// Behind a fair lock, so that statements which are started together (see [`each!`] and [`shared!`]) run one
     /// after the other here, in the order in which they were started.
     Sqlite(Mutex<AsyncSqliteConnection>),
-    Postgres(Box<AsyncPgConnection>),
+    Postgres(PostgresSession),
 }
 
 /// Runs the same diesel expression in both arms, so that diesel checks it against both backends. With a second
@@ -190,7 +195,9 @@ impl Target {
                     let session = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON;";
                     connect_sqlite(uri, session, Place::Apart).await
                 }
-                Self::Postgres(url) => connect_postgres(url, POSTGRES_SESSION).await,
+                Self::Postgres(url) => {
+                    connect_postgres(url, &format!("{POSTGRES_SESSION} {POSTGRES_WRITER}")).await
+                }
                 Self::PostgresReader(url) => {
                     connect_postgres(url, &format!("{POSTGRES_SESSION} {POSTGRES_READER}")).await
                 }
@@ -220,7 +227,7 @@ async fn connect_postgres(url: &str, session: &str) -> Result<Conn, StoreError> 
     let address = PostgresAddress::parse(url).map_err(StoreError::Unavailable)?;
     let mut conn = address.connect().await.map_err(StoreError::Unavailable)?;
     conn.batch_execute(session).await?;
-    Ok(Conn::Postgres(Box::new(conn)))
+    Ok(Conn::Postgres(conn))
 }
 
 /// A SQLite URI for a path; what has a meaning in a URI is percent-encoded.
@@ -270,6 +277,24 @@ impl Conn {
         match self {
             Self::Sqlite(_) => false,
             Self::Postgres(conn) => conn.is_broken(),
+        }
+    }
+
+    /// How long its user waits for the server from now on; a file has none.
+    pub(super) fn wait_for(&self, limit: Option<Duration>) {
+        if let Self::Postgres(conn) = self {
+            conn.wait_for(limit);
+        }
+    }
+
+    /// Whether its server still answers; a file needs none.
+    pub(super) async fn lives(&mut self) -> bool {
+        match self {
+            Self::Sqlite(_) => true,
+            Self::Postgres(conn) => {
+                let asked = tokio::time::timeout(PING, conn.batch_execute(""));
+                asked.await.is_ok_and(|answer| answer.is_ok())
+            }
         }
     }
 }

@@ -38,13 +38,17 @@ const SQLITE_UNAVAILABLE: [&str; 6] = [
     "file is not a database",
     "database disk image is malformed",
 ];
-/// PostgreSQL's texts for what diesel sorts under `Unknown` (40P01, 55P03, 57P01 to 57P03).
+/// PostgreSQL's texts for what diesel sorts under `Unknown` (40P01, 55P03, 57P01 to 57P03, 25P03).
 const POSTGRES_BUSY: [&str; 2] = ["deadlock detected", "canceling statement due to lock timeout"];
-const POSTGRES_UNAVAILABLE: [&str; 3] = [
+const POSTGRES_UNAVAILABLE: [&str; 4] = [
     "terminating connection due to administrator command",
+    "terminating connection due to idle-in-transaction timeout",
     "the database system is shutting down",
     "the database system is starting up",
 ];
+
+/// What its texts of class 53 end with, whatever stands before it names.
+const DISK_FULL: &str = "No space left on device";
 
 const NO_SCHEMA: &str = "the store's tables are missing: run `rightful migrate`";
 
@@ -65,6 +69,11 @@ impl From<Error> for StoreError {
                 Self::Unavailable("the connection was lost".to_owned())
             }
             DatabaseErrorKind::SerializationFailure => Self::Busy,
+            // The server that used to be the primary one is none any more.
+            DatabaseErrorKind::ReadOnlyTransaction => {
+                Self::Unavailable("the server is open for reading only".to_owned())
+            }
+            _ if message.ends_with(DISK_FULL) => Self::Unavailable("the server's disk is full".to_owned()),
             _ if known(&SQLITE_BUSY).or_else(|| known(&POSTGRES_BUSY)).is_some() => Self::Busy,
             _ if is_schema_missing(message) => Self::NotMigrated(NO_SCHEMA.to_owned()),
             _ => match known(&SQLITE_UNAVAILABLE).or_else(|| known(&POSTGRES_UNAVAILABLE)) {
@@ -88,7 +97,6 @@ fn refusal(kind: DatabaseErrorKind, table: Option<&str>, constraint: Option<&str
         DatabaseErrorKind::ForeignKeyViolation => "a referenced row is missing",
         DatabaseErrorKind::NotNullViolation => "a column must not be NULL",
         DatabaseErrorKind::CheckViolation => "a rule of the schema was violated",
-        DatabaseErrorKind::ReadOnlyTransaction => "the store is open for reading only",
         _ => "a statement was refused",
     };
     let mut text = what.to_owned();
@@ -99,4 +107,26 @@ fn refusal(kind: DatabaseErrorKind, table: Option<&str>, constraint: Option<&str
         text.push_str(&format!(" (constraint {constraint})"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What callers are told to come again for, and what is a fault.
+    #[test]
+    fn a_store_without_room_or_without_a_right_to_write_is_not_available() {
+        let of =
+            |kind, message: &str| StoreError::from(Error::DatabaseError(kind, Box::new(message.to_owned())));
+        for (kind, message) in [
+            (DatabaseErrorKind::Unknown, "could not extend file \"base/1/2\": No space left on device"),
+            (DatabaseErrorKind::Unknown, "terminating connection due to idle-in-transaction timeout"),
+            (DatabaseErrorKind::Unknown, "database or disk is full"),
+            (DatabaseErrorKind::ReadOnlyTransaction, "cannot execute INSERT in a read-only transaction"),
+        ] {
+            let error = of(kind, message);
+            assert!(matches!(error, StoreError::Unavailable(_)), "{message}: {error:?}");
+        }
+        assert!(matches!(of(DatabaseErrorKind::Unknown, "invalid memory alloc"), StoreError::Internal(_)));
+    }
 }

@@ -68,7 +68,8 @@ impl Store {
         if self.is_migrated().await? {
             return Ok(());
         }
-        let mut tx = self.begin().await?;
+        // A large table takes its time.
+        let mut tx = self.begin_within(None).await?;
         let conn = tx.conn().await?;
         if matches!(conn, Conn::Postgres(_)) {
             if !may_create(conn).await? {

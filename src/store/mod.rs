@@ -45,8 +45,9 @@ mod tx;
 mod tx_keys;
 mod tx_person;
 mod verification;
+mod waiting;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 pub use backups::LEASE as BACKUP_LEASE;
 pub use checkpoints::{Checkpoint, Publication, Sink};
@@ -83,6 +84,10 @@ const POSTGRES_WRITERS: usize = 12;
 const POSTGRES_READERS: usize = 8;
 /// Long readings, as slow as whoever receives them: they take none of the others' connections.
 const SNAPSHOTS: usize = 4;
+/// How long a few short statements, and a reading of any number of rows, may keep a session of PostgreSQL before its
+/// server counts as gone. What is as slow as its receiver has no limit.
+const SHORT: Duration = Duration::from_secs(15);
+const READING: Duration = Duration::from_secs(60);
 
 /// A handle to the store; clones share its connections.
 #[derive(Clone)]
@@ -118,7 +123,7 @@ impl Store {
         match Target::parse(url)? {
             Target::Postgres(url) => {
                 let writers = Pool::new(Target::Postgres(url.clone()), POSTGRES_WRITERS);
-                writers.get().await?.give_back();
+                writers.get(Some(SHORT)).await?.give_back();
                 let reader = Target::PostgresReader(url);
                 let readers = Pool::new(reader.clone(), POSTGRES_READERS);
                 Ok(Self::with_pools(Writers::Many(writers), readers.clone(), readers, reader, clock))
@@ -188,11 +193,11 @@ impl Store {
 
     /// For a few rows by their key: on SQLite a reading as short as that is done at once, by its caller.
     async fn lookup(&self) -> Result<Held, StoreError> {
-        self.inner.lookups.get().await
+        self.inner.lookups.get(Some(SHORT)).await
     }
 
     async fn reader(&self) -> Result<Held, StoreError> {
-        self.inner.readers.get().await
+        self.inner.readers.get(Some(READING)).await
     }
 
     fn clock(&self) -> Clock {

@@ -3,8 +3,8 @@
 //! with its locks, and every later writer would wait for them.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -16,10 +16,15 @@ use super::{
 
 /// How long a caller waits for a free connection.
 const WAIT: Duration = Duration::from_secs(10);
+/// A connection that was idle longer is asked whether it still lives before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// One that was idle longer is closed: where the server has too few for everybody, the other pools need them.
+const KEPT_IDLE: Duration = Duration::from_secs(15);
 
 pub(super) struct Pool {
     target: Target,
-    idle: Mutex<Vec<Conn>>,
+    /// The one that was used last is last, and used next.
+    idle: Mutex<Vec<(Conn, Instant)>>,
     permits: Arc<Semaphore>,
 }
 
@@ -36,28 +41,40 @@ impl Pool {
         Arc::new(Self { target, idle: Mutex::default(), permits: Arc::new(Semaphore::new(size)) })
     }
 
+    /// A connection that closes itself when it is held for longer than `limit`, of which most is spent waiting for the
+    /// server: see [`Conn::wait_for`].
+    ///
     /// # Errors
     /// `Unavailable` when no connection came free, or a new one could not be made, within 10 s each.
-    pub(super) async fn get(self: &Arc<Self>) -> Result<Held, StoreError> {
+    pub(super) async fn get(self: &Arc<Self>, limit: Option<Duration>) -> Result<Held, StoreError> {
         let permit = tokio::time::timeout(WAIT, Arc::clone(&self.permits).acquire_owned())
             .await
             .map_err(|_| StoreError::Unavailable("no connection came free within 10 s".to_owned()))?
             .map_err(|_| StoreError::internal("the pool is closed"))?;
-        let conn = match self.take_idle() {
+        let conn = match self.idle().await {
             Some(conn) => conn,
             None => self.target.connect().await?,
         };
+        conn.wait_for(limit);
         Ok(Held { conn, pool: Arc::clone(self), _permit: permit })
     }
 
-    fn take_idle(&self) -> Option<Conn> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(mut conn) = idle.pop() {
-            if !conn.is_broken() {
+    async fn idle(&self) -> Option<Conn> {
+        loop {
+            let (mut conn, since) = self.lock().pop()?;
+            if conn.is_broken() {
+                continue;
+            }
+            if since.elapsed() < TRUSTED_IDLE || conn.lives().await {
                 return Some(conn);
             }
+            // Those that were idle for even longer are no better, and to ask each of them takes its time.
+            self.lock().retain(|(_, rested)| *rested > since);
         }
-        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Conn, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,6 +82,9 @@ impl Held {
     /// Hands the connection back; only for one that is in no transaction and whose last statement succeeded.
     pub(super) fn give_back(self) {
         let Self { conn, pool, _permit } = self;
-        pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        conn.wait_for(None);
+        let mut idle = pool.lock();
+        idle.retain(|(_, since)| since.elapsed() < KEPT_IDLE);
+        idle.push((conn, Instant::now()));
     }
 }

@@ -62,7 +62,7 @@ impl Store {
     /// # Errors
     /// As every statement.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let mut held = self.inner.snapshots.get().await?;
+        let mut held = self.inner.snapshots.get(None).await?;
         let start = match held.conn {
             // In SQLite every read transaction sees one state of the file.
             Conn::Sqlite(_) => "BEGIN",

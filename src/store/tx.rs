@@ -1,6 +1,6 @@
 //! Write transactions: requests and their audit events, which commit together or not at all.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -8,7 +8,7 @@ use futures::try_join;
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, Writers,
+    SHORT, Store, StoreError, Writers,
     conn::{Conn, shared},
     group_commit::Member,
     holds::{exclude_placements, hold_on},
@@ -69,10 +69,18 @@ impl Store {
     /// # Errors
     /// `Busy` when another process kept SQLite's write lock for 5 s, `Unavailable` when those before took 10 s.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
+        self.begin_within(Some(SHORT)).await
+    }
+
+    /// As [`begin`](Self::begin), with as much time for the whole transaction on PostgreSQL.
+    ///
+    /// # Errors
+    /// As that.
+    pub(super) async fn begin_within(&self, limit: Option<Duration>) -> Result<Tx, StoreError> {
         let (session, start) = match &self.inner.writers {
             Writers::One(writer) => (Session::Sqlite(writer.begin().await?), None),
             Writers::Many(pool) => {
-                (Session::Postgres(pool.get().await?), Some("BEGIN ISOLATION LEVEL READ COMMITTED"))
+                (Session::Postgres(pool.get(limit).await?), Some("BEGIN ISOLATION LEVEL READ COMMITTED"))
             }
             Writers::None => return Err(StoreError::internal("the store is open for reading only")),
         };

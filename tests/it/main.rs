@@ -14,6 +14,7 @@ mod export;
 mod fixtures;
 mod http;
 mod mutants;
+mod outages;
 mod properties;
 mod replay;
 mod retention;

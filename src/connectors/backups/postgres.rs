@@ -25,7 +25,10 @@ use crate::{
         backup::{Flaw, Reason, Tables},
         clock::Clock,
     },
-    drivers::{postgres::PostgresAddress, tls::TlsMode},
+    drivers::{
+        postgres::{PostgresAddress, PostgresSession},
+        tls::TlsMode,
+    },
 };
 
 const MAGIC: &[u8] = b"PGDMP";
@@ -96,7 +99,8 @@ async fn connect(url: &str, database: Option<&str>) -> Result<AsyncPgConnection,
     if let Some(database) = database {
         address.config.dbname(database);
     }
-    address.connect().await.map_err(|error| scratch_flaw(format!("the server of `scratch`: {error}")))
+    let session = address.connect().await.map(PostgresSession::into_unlimited);
+    session.map_err(|error| scratch_flaw(format!("the server of `scratch`: {error}")))
 }
 
 /// A database of this verification's own. Dropped as a value, it is dropped as a database in the background.

@@ -54,6 +54,8 @@ pub(super) fn of(error: &Error, dialect: Dialect, state: Option<&str>) -> Connec
 type Sorted = (ErrorKind, &'static str);
 
 const LOST: Sorted = (ErrorKind::Unavailable, "the session was lost");
+const NO_ROOM: Sorted = (ErrorKind::Unavailable, "the server's disk or memory is full");
+const READ_ONLY: Sorted = (ErrorKind::Unavailable, "the server can only be read at the moment");
 const LOCKED: Sorted = (ErrorKind::LockTimeout, "a lock was not granted in time");
 const CONFLICT: Sorted = (ErrorKind::Conflict, "a deadlock or serialization failure");
 const SLOW: Sorted = (ErrorKind::StatementTimeout, "the statement took longer than it may");
@@ -71,6 +73,9 @@ fn postgres(state: Option<&str>) -> Option<Sorted> {
         "40001" | "40P01" => CONFLICT,
         "57014" => SLOW,
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03" => LOST,
+        // A server that was the primary one and is none any more.
+        "25006" => READ_ONLY,
+        _ if state.starts_with("53") => NO_ROOM,
         // A syntax error is nobody's change of the schema.
         "42601" => OTHER,
         // Insufficient privilege, undefined or ambiguous objects, wrong types.
@@ -87,7 +92,7 @@ fn postgres(state: Option<&str>) -> Option<Sorted> {
 /// diesel hides MySQL's error number; its texts are fixed per message and begin alike in every version. The server
 /// is asked to speak English (`lc_messages`).
 fn mysql(message: &str) -> Option<Sorted> {
-    const TEXTS: [(&str, Sorted); 26] = [
+    const TEXTS: [(&str, Sorted); 30] = [
         ("Lock wait timeout exceeded", LOCKED),
         ("Statement aborted because lock(s) could not be acquired", LOCKED),
         ("Deadlock found", CONFLICT),
@@ -97,6 +102,10 @@ fn mysql(message: &str) -> Option<Sorted> {
         ("Lost connection", LOST),
         ("Connection was killed", LOST),
         ("Too many connections", LOST),
+        ("Disk full", NO_ROOM),
+        ("No space left on device", NO_ROOM),
+        ("' is full", NO_ROOM),
+        ("read-only option", READ_ONLY),
         ("Unknown column", CHANGED),
         ("Unknown table", CHANGED),
         ("denied to user", CHANGED),
@@ -122,7 +131,7 @@ fn mysql(message: &str) -> Option<Sorted> {
 }
 
 fn sqlite(message: &str) -> Option<Sorted> {
-    const TEXTS: [(&str, Sorted); 15] = [
+    const TEXTS: [(&str, Sorted); 16] = [
         ("database is locked", LOCKED),
         ("database table is locked", LOCKED),
         ("interrupted", SLOW),
@@ -137,6 +146,7 @@ fn sqlite(message: &str) -> Option<Sorted> {
         ("cannot store", UNFIT),
         ("unable to open database file", LOST),
         ("disk I/O error", LOST),
+        ("database or disk is full", NO_ROOM),
         ("attempt to write a readonly database", CHANGED),
         ("foreign key mismatch", CHANGED),
     ];
@@ -154,5 +164,32 @@ fn diesel_kind(kind: &DatabaseErrorKind) -> Sorted {
         DatabaseErrorKind::SerializationFailure => CONFLICT,
         DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => LOST,
         _ => OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(dialect: Dialect, message: &str, state: Option<&str>) -> ErrorKind {
+        let error = Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned()));
+        of(&error, dialect, state).kind
+    }
+
+    /// Such a server is waited for: no attempt is used up.
+    #[test]
+    fn a_server_without_room_or_without_a_right_to_write_is_not_there() {
+        for state in ["53100", "53200", "53300", "25006", "57P01"] {
+            assert_eq!(kind(Dialect::Postgres, "", Some(state)), ErrorKind::Unavailable, "{state}");
+        }
+        for message in [
+            "The table 'visits' is full",
+            "Got error 28 \"No space left on device\" from storage engine InnoDB",
+            "The MariaDB server is running with the --read-only option so it cannot execute this statement",
+        ] {
+            assert_eq!(kind(Dialect::MySql, message, None), ErrorKind::Unavailable, "{message}");
+        }
+        assert_eq!(kind(Dialect::Sqlite, "database or disk is full", None), ErrorKind::Unavailable);
+        assert_eq!(kind(Dialect::Postgres, "", Some("XX000")), ErrorKind::Internal);
     }
 }

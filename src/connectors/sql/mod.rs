@@ -66,6 +66,10 @@ const READING: Limits =
 const STREAMING: Limits =
     Limits { lock_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(600) };
 
+/// For the question whether it answers.
+const ASKING: Limits =
+    Limits { lock_timeout: Duration::from_millis(100), statement_timeout: Duration::from_secs(2) };
+
 /// For a package: its reader may be slow, and a database waits for it.
 const EXTRACTING: Limits =
     Limits { lock_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(3_600) };
@@ -127,6 +131,15 @@ impl SqlConnector {
 impl Connector for SqlConnector {
     fn place(&self) -> Option<String> {
         self.place.clone()
+    }
+
+    /// On SQLite somebody's lock on the whole file is what there is to wait for.
+    async fn answers(&self) -> bool {
+        let Ok(mut session) = self.sessions.get(ASKING).await else { return false };
+        match self.dialect() {
+            Dialect::Sqlite => session.begin().await.is_ok() && session.run("ROLLBACK").await.is_ok(),
+            Dialect::Postgres | Dialect::MySql => session.run("SELECT 1").await.is_ok(),
+        }
     }
 
     async fn catalog(&self) -> Result<Catalog, ConnectorError> {

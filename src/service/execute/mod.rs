@@ -7,6 +7,7 @@ mod calls;
 mod code;
 mod corrected;
 mod export;
+pub mod give_back;
 mod group;
 mod keeps;
 mod keys;
@@ -60,9 +61,10 @@ pub async fn execute(
     stop: watch::Receiver<bool>,
 ) {
     let id = claimed.request.id;
-    let lease = LeaseClock::new(claimed.lease.clone(), claimed_at, service.pacing.lease);
+    let claim = claimed.lease.clone();
+    let lease = LeaseClock::new(claim.clone(), claimed_at, service.pacing.lease);
     let _renewal = lease::Renewal::start(service.clone(), lease.clone());
-    let mut recorder = Recorder::new(service.clone(), worker, claimed, lease, stop);
+    let mut recorder = Recorder::new(service.clone(), worker, claimed, lease, stop.clone());
     let touched_before = recorder.request.touched;
     let result = run(service, &mut recorder).await;
     match result {
@@ -72,7 +74,8 @@ pub async fn execute(
                 tracing::info!(request = %id, "its lease was lost: nothing more is done for it here");
             }
             if let Err(error) = recorder.end(interrupt, touched_before).await {
-                tracing::warn!(request = %id, %error, "the end of an attempt was not recorded; its lease will run out");
+                tracing::warn!(request = %id, %error, "the end of an attempt was not recorded");
+                give_back::after(&error, service, &claim, stop).await;
             }
             if recorder.request.kind == Kind::Export
                 && recorder.request.status().is_end()

@@ -20,7 +20,7 @@ use crate::{
         Service, backups,
         error::ServiceError,
         execute::{
-            LeaseClock,
+            LeaseClock, give_back,
             lease::Renewal,
             trouble::{Interrupt, jitter},
         },
@@ -131,9 +131,10 @@ async fn carry_out(
     stop: watch::Receiver<bool>,
 ) {
     let id = claimed.run.id;
+    let claim = claimed.lease.clone();
     let lease = LeaseClock::new(claimed.lease, claimed_at, service.pacing.lease);
     let _renewal = Renewal::start(service.clone(), lease.clone());
-    let mut keeper = Keeper::new(service.clone(), claimed.run, lease, worker, stop);
+    let mut keeper = Keeper::new(service.clone(), claimed.run, lease, worker, stop.clone());
     let done = match keeper.run.task.clone() {
         Task::Retention(name) => retention::carry_out(&mut keeper, &name).await,
         Task::Backup(name) => verify(&mut keeper, &name).await,
@@ -142,6 +143,7 @@ async fn carry_out(
     if let Err(interrupt) = done
         && let Err(error) = keeper.end(interrupt).await
     {
-        tracing::warn!(run = %id, %error, "the end of an attempt was not recorded; its lease will run out");
+        tracing::warn!(run = %id, %error, "the end of an attempt was not recorded");
+        give_back::after(&error, service, &claim, stop).await;
     }
 }

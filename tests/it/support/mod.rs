@@ -1,10 +1,12 @@
 //! What the tests share.
 
 pub mod app;
+pub mod cluster;
 pub mod faulty;
 pub mod harness;
 pub mod mailer;
 pub mod package;
+pub mod proxy;
 pub mod receiver;
 pub mod site;
 pub mod stores;

@@ -231,7 +231,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
 
 /// A port for a service that comes and goes: none of those that the system gives to whoever asks for any, so that nobody
 /// else has it when the service starts again.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u32 = 20_000;
     const PORTS: u32 = 12_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);

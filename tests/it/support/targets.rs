@@ -25,6 +25,7 @@ pub struct Target {
     /// As a configuration names it.
     pub url: String,
     name: String,
+    server: String,
     session: RefCell<Session>,
     _folder: Option<TempDir>,
 }
@@ -63,6 +64,14 @@ fn is_there(dialect: Dialect) -> bool {
 
 impl Target {
     fn new(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::MySql => Self::at(dialect, MYSQL),
+            _ => Self::at(dialect, POSTGRES),
+        }
+    }
+
+    /// On another server; SQLite has none.
+    pub fn at(dialect: Dialect, server: &str) -> Self {
         let name = format!("rightful_t_{}", Clock.new_id().simple());
         let (url, folder) = match dialect {
             Dialect::Sqlite => {
@@ -72,18 +81,18 @@ impl Target {
                 (format!("sqlite:{}", path.display()), Some(folder))
             }
             Dialect::Postgres => {
-                Session::open(dialect, &format!("{POSTGRES}/postgres"))
+                Session::open(dialect, &format!("{server}/postgres"))
                     .execute(&format!("CREATE DATABASE {name}"));
-                (format!("{POSTGRES}/{name}"), None)
+                (format!("{server}/{name}"), None)
             }
             Dialect::MySql => {
-                Session::open(dialect, &format!("{MYSQL}/mysql"))
+                Session::open(dialect, &format!("{server}/mysql"))
                     .execute(&format!("CREATE DATABASE {name} CHARACTER SET utf8mb4"));
-                (format!("{MYSQL}/{name}"), None)
+                (format!("{server}/{name}"), None)
             }
         };
         let session = RefCell::new(Session::open(dialect, &url));
-        Self { dialect, url, name, session, _folder: folder }
+        Self { dialect, url, name, server: server.to_owned(), session, _folder: folder }
     }
 
     /// Runs statements separated by `;` at the end of a line.
@@ -93,6 +102,11 @@ impl Target {
 
     pub fn rows(&self, sql: &str) -> Rows {
         self.session.borrow_mut().rows(sql)
+    }
+
+    /// After its server was restarted.
+    pub fn reconnect(&self) {
+        self.session.replace(self.session());
     }
 
     /// A further session, to hold a lock or a snapshot with.
@@ -115,9 +129,9 @@ impl Drop for Target {
         self.session.borrow_mut().close();
         match self.dialect {
             Dialect::Sqlite => {}
-            Dialect::Postgres => Session::open(self.dialect, &format!("{POSTGRES}/postgres"))
+            Dialect::Postgres => Session::open(self.dialect, &format!("{}/postgres", self.server))
                 .execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)),
-            Dialect::MySql => Session::open(self.dialect, &format!("{MYSQL}/mysql"))
+            Dialect::MySql => Session::open(self.dialect, &format!("{}/mysql", self.server))
                 .execute(&format!("DROP DATABASE {}", self.name)),
         }
     }

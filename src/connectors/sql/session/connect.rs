@@ -35,6 +35,9 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// `ER_BAD_DB_ERROR`.
 const MYSQL_NO_DATABASE: u16 = 1049;
+/// `ER_CON_COUNT_ERROR`, `ER_TOO_MANY_USER_CONNECTIONS`, `ER_USER_LIMIT_REACHED`.
+const MYSQL_FULL: [u16; 3] = [1040, 1203, 1226];
+const FULL: &str = "cannot connect: the server has too many connections already";
 
 /// Where a target is and how it is spoken to. Holds passwords: no `Debug`.
 pub(super) enum Address {
@@ -149,6 +152,8 @@ async fn postgres_raw(
     let refused = |error: tokio_postgres::Error| {
         unavailable(match error.code() {
             Some(&SqlState::INVALID_CATALOG_NAME) => "cannot connect: the server has no such database",
+            Some(&SqlState::TOO_MANY_CONNECTIONS) => FULL,
+            Some(&SqlState::CANNOT_CONNECT_NOW) => "cannot connect: the server is starting or stopping",
             _ => "cannot connect: refused, or the login was",
         })
     };
@@ -208,6 +213,7 @@ async fn mysql(address: &MySqlAddress) -> Result<Conn, ConnectorError> {
             mysql_async::Error::Server(error) if error.code == MYSQL_NO_DATABASE => {
                 "cannot connect: the server has no such database"
             }
+            mysql_async::Error::Server(error) if MYSQL_FULL.contains(&error.code) => FULL,
             mysql_async::Error::Server(_) => "cannot connect: the login was refused",
             _ => "cannot connect: nobody answers",
         })
