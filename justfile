@@ -12,7 +12,7 @@ crash N="300":
 crash-at-random N="50":
     RIGHTFUL_KILLS={{ N }} cargo test --locked --test it -- --nocapture crash:: --skip crash::points
 
-# Throughput as a ratio to raw SQL in the same run.
+# What is promised about speed, as ratios to the same work without the service in the same run.
 bench:
     cargo bench --locked
 
