@@ -47,6 +47,10 @@ impl Timing {
     /// When it is no cron expression.
     pub fn cron(text: &str, zone: Tz) -> Result<Self, (String, String)> {
         let remedy = "five fields: minute, hour, day, month, weekday, such as 0 3 * * *";
+        // The parser takes it for a list of nothing, whose moments are searched for until the end of the calendar.
+        if text.split_whitespace().flat_map(|field| field.split(',')).any(str::is_empty) {
+            return Err((format!("`{text}` has a list with nothing in it"), remedy.to_owned()));
+        }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(text).map_err(|error| (format!("`{text}`: {error}"), remedy.to_owned()))?;
         Ok(Self::Cron { text: text.to_owned(), cron: Box::new(cron), zone })
@@ -166,7 +170,19 @@ mod tests {
 
     #[test]
     fn what_is_no_timing_is_refused_with_a_remedy() {
-        for text in ["", "soon", "0h", "6", "61 * * * *", "* * * *", "* * * * * *", "1.5h", "-1h"] {
+        for text in [
+            "",
+            "soon",
+            "0h",
+            "6",
+            "61 * * * *",
+            "* * * *",
+            "* * * * * *",
+            "0 , * * *",
+            "1, * * * *",
+            "1.5h",
+            "-1h",
+        ] {
             let (problem, remedy) = Timing::parse(text, Tz::UTC).unwrap_err();
             assert!(!problem.is_empty() && !remedy.is_empty(), "{text}");
         }

@@ -253,9 +253,14 @@ fn is_precise(number: &[u8]) -> bool {
     }
     let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    digits.trim_start_matches('0').len() <= f64::DIGITS as usize
-        // As a double is written that is no nearer to another one.
-        || text.parse::<f64>().is_ok_and(|read| read.is_finite() && is_same_number(&format!("{read:e}"), text))
+    let are_kept = digits.trim_start_matches('0').len() <= f64::DIGITS as usize;
+    match text.parse::<f64>() {
+        // Too close to zero for all of its digits, unless as a double is written that is no nearer to another one.
+        Ok(read) if read.is_finite() && (!read.is_normal() || !are_kept) => {
+            is_same_number(&Value::from(read).to_string(), text)
+        }
+        _ => are_kept,
+    }
 }
 
 /// JSON pointer to a member of the body (RFC 6901).
@@ -287,8 +292,18 @@ mod tests {
         ] {
             assert!(Strict::parse(body.as_bytes()).is_ok(), "{body}");
         }
-        for body in [r#"{"a":0.10000000000000000001}"#, "[100000000000000000001]", "[123456.12345678901234]"]
-        {
+        for number in ["0.19384959358896914", "3e23", "1e-39", "2.2250738585072014e-308"] {
+            let read = Strict::parse(number.as_bytes()).unwrap();
+            assert!(is_same_number(&read.to_string(), number), "{number} is read as {read}");
+        }
+        for body in [
+            r#"{"a":0.10000000000000000001}"#,
+            "[100000000000000000001]",
+            "[123456.12345678901234]",
+            "[1234567901234543.3]",
+            "[1e-400]",
+            "[4.94065645841246e-324]",
+        ] {
             assert!(Strict::parse(body.as_bytes()).is_err(), "{body}");
         }
     }

@@ -18,10 +18,11 @@ mod html;
 mod limit;
 mod observe;
 mod openapi;
-mod page;
+/// Public for the properties in `tests/it/fuzz`, as is [`query`].
+pub mod page;
 mod plans;
 pub mod problem;
-mod query;
+pub mod query;
 mod requests;
 pub mod routes;
 mod runs;

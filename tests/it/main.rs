@@ -12,6 +12,7 @@ mod engine;
 mod examples;
 mod export;
 mod fixtures;
+mod fuzz;
 mod http;
 mod mutants;
 mod outages;

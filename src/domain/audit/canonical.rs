@@ -116,10 +116,8 @@ mod tests {
             let mut whole = serde_json::to_value(&event).unwrap();
             whole.as_object_mut().unwrap().retain(|key, _| key != "prev_hash" && key != "hash");
             prop_assert_eq!(bytes(&event), serde_json_canonicalizer::to_vec(&whole).unwrap());
-            // And the way of verification, from the text. No log gets as far as such a `seq`; a float may be read as its
-            // neighbour.
-            let is_read = |value: &Value| serde_json::from_str::<Value>(&value.to_string()).unwrap() == *value;
-            if event.seq.unsigned_abs() < EXACT && is_read(&event.details) && event.rows.as_ref().is_none_or(is_read) {
+            // And the way of verification, from the text. No log gets as far as such a `seq`.
+            if event.seq.unsigned_abs() < EXACT {
                 let hash = Hasher::default().hash(&[0; 32], &Texts::of(&event).raw());
                 prop_assert_eq!(hash.map(|hash| hex(&hash)), Some(event.computed_hash()));
             }

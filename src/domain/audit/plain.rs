@@ -12,7 +12,7 @@ pub fn end_of_value(text: &[u8], start: usize) -> Option<usize> {
     value(text, start, DEPTH)
 }
 
-/// True where the whole text is one value in canonical form.
+/// True where the whole text, which is UTF-8, is one value in canonical form.
 #[must_use]
 pub fn is_plain(text: &[u8]) -> bool {
     end_of_value(text, 0) == Some(text.len())

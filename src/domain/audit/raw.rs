@@ -65,6 +65,8 @@ impl Hasher {
         self.bytes.clear();
         self.bytes.extend_from_slice(before);
         self.write(event)?;
+        // What is plain was copied unread, and what is no text has no JSON form.
+        std::str::from_utf8(&self.bytes[before.len()..]).ok()?;
         digest(&SHA256, &self.bytes).as_ref().try_into().ok()
     }
 
@@ -220,6 +222,8 @@ pub(super) mod tests {
         assert_eq!(hash(&RawEvent { details: b"{ }", ..event }), hash(&event), "the same value");
         assert!(hash(&RawEvent { details: b"{", ..event }).is_none());
         assert!(hash(&RawEvent { actor: b"\x01\xff", ..event }).is_none());
+        assert!(hash(&RawEvent { actor: b"\xff", ..event }).is_none());
+        assert!(hash(&RawEvent { details: b"{\"a\":\"\xff\"}", ..event }).is_none());
         assert_ne!(hash(&RawEvent { seq: i64::MIN, ..event }), hash(&event));
     }
 }

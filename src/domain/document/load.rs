@@ -29,14 +29,18 @@ struct Loader {
     copied: usize,
     root: Option<Node>,
     documents: usize,
+    /// The last line of the text, from 1.
+    last: usize,
 }
 
 /// Reads one document.
 pub(super) fn load(text: &str) -> Result<Node, Problem> {
-    let mut loader = Loader::default();
+    // What is missing at the end is missed behind the last line.
+    let last = text.lines().count().max(1);
+    let mut loader = Loader { last, ..Loader::default() };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
-            (error.marker().line().max(1), format!("this is not valid YAML: {}", error.info()))
+            (error.marker().line().clamp(1, last), format!("this is not valid YAML: {}", error.info()))
         })?;
         loader.event(event, span)?;
     }
@@ -45,7 +49,7 @@ pub(super) fn load(text: &str) -> Result<Node, Problem> {
 
 impl Loader {
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
-        let line = span.start.line().max(1);
+        let line = span.start.line().clamp(1, self.last);
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;

@@ -44,6 +44,9 @@ fn broken_text_says_where() {
         assert_eq!(found.len(), 1, "{text}");
         assert!(found[0].line.unwrap() >= line, "{text}: {}", found[0]);
     }
+    for (text, line) in [("a: [", 1), ("a: [\n", 1), ("a:\n  - {\n", 2), ("? \n", 1)] {
+        assert_eq!(Document::parse("f", text).unwrap_err()[0].line, Some(line), "{text}");
+    }
 }
 
 #[test]
