@@ -16,9 +16,9 @@ crash-at-random N="50":
 bench:
     cargo bench --locked
 
-# One fuzz target for so many seconds.
-fuzz TARGET SECONDS="60":
-    cargo +nightly fuzz run {{ TARGET }} -- -max_total_time={{ SECONDS }}
+# Fuzz targets for so many seconds each; all of them where none is named.
+fuzz SECONDS="60" *TARGETS:
+    fuzz/run {{ SECONDS }} {{ TARGETS }}
 
 # One-line faults of the engine, store and worker, each of which some test has to find.
 mutants:
