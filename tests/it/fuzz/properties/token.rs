@@ -52,7 +52,7 @@ fn verify(token: &str) -> Option<Principal> {
         roles_claim: "roles".to_owned(),
         keys,
     });
-    let verifier = verifier.ok().expect("a usable key");
+    let verifier = verifier.expect("a usable key");
     verifier.verify(token).now_or_never().expect("a configured key is at hand").ok()
 }
 
