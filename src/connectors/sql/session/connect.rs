@@ -131,8 +131,7 @@ async fn postgres(address: &PostgresAddress) -> Result<Conn, ConnectorError> {
     conn.batch_execute(
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; SET row_security = off; \
          SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; \
-         SET bytea_output = 'hex'; SET extra_float_digits = 1; SET xmlbinary = 'base64'; SET array_nulls = on; \
-         SET idle_in_transaction_session_timeout = '60s'",
+         SET bytea_output = 'hex'; SET extra_float_digits = 1; SET xmlbinary = 'base64'; SET array_nulls = on",
     )
     .await
     .map_err(|_| unavailable("the session could not be set up"))?;

@@ -19,7 +19,7 @@ mod prepare;
 mod script;
 mod stream;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use diesel::result::QueryResult;
 use diesel_async::{AsyncMysqlConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -40,6 +40,10 @@ use crate::{
 use patience::Patience;
 use pool::Pool;
 pub use pool::Sessions;
+
+/// How long PostgreSQL waits for the next statement of a transaction, at least and at most: as long as for a statement. Where
+/// the network swallowed it, who comes next meets its locks until then.
+const IDLE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 /// A connection through diesel-async, whichever the database.
 pub(super) enum Conn {
@@ -231,7 +235,9 @@ impl Session {
         let (lock, statement) = (limits.lock_timeout.as_millis(), limits.statement_timeout.as_millis());
         match self.dialect() {
             Dialect::Postgres => {
+                let idle = limits.statement_timeout.clamp(IDLE.0, IDLE.1).as_millis();
                 self.precede(&format!("SET lock_timeout = {lock}; SET statement_timeout = {statement}"));
+                self.precede(&format!("SET idle_in_transaction_session_timeout = {idle}"));
             }
             Dialect::MySql => {
                 let lock = limits.lock_timeout.as_secs().max(1);
