@@ -41,8 +41,8 @@ use patience::Patience;
 use pool::Pool;
 pub use pool::Sessions;
 
-/// How long PostgreSQL waits for the next statement of a transaction, at least and at most: as long as for a statement. Where
-/// the network swallowed it, who comes next meets its locks until then.
+/// How long a server waits for the next statement of a transaction, at least and at most: as long as for a statement. Where
+/// the network swallowed it, who comes next meets its locks until then. MySQL has no such limit, MariaDB from 10.3 on.
 const IDLE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 /// A connection through diesel-async, whichever the database.
@@ -233,9 +233,10 @@ impl Session {
             return Ok(());
         }
         let (lock, statement) = (limits.lock_timeout.as_millis(), limits.statement_timeout.as_millis());
+        let idle = limits.statement_timeout.clamp(IDLE.0, IDLE.1);
         match self.dialect() {
             Dialect::Postgres => {
-                let idle = limits.statement_timeout.clamp(IDLE.0, IDLE.1).as_millis();
+                let idle = idle.as_millis();
                 self.precede(&format!("SET lock_timeout = {lock}; SET statement_timeout = {statement}"));
                 self.precede(&format!("SET idle_in_transaction_session_timeout = {idle}"));
             }
@@ -246,6 +247,9 @@ impl Session {
                 let seconds = limits.statement_timeout.as_secs_f64();
                 if self.run(&format!("SET SESSION max_statement_time = {seconds}")).await.is_err() {
                     self.run(&format!("SET SESSION max_execution_time = {statement}")).await?;
+                } else {
+                    let idle = idle.as_secs();
+                    self.run(&format!("SET SESSION idle_transaction_timeout = {idle}")).await?;
                 }
             }
             Dialect::Sqlite => self.run(&format!("PRAGMA busy_timeout = {lock}")).await?,
