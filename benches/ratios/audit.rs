@@ -10,6 +10,7 @@ use super::{
     client::Client,
     memory::resident_mib,
     pgbench::percentile,
+    plans,
     site::{Process, Settings, Site},
     store::Store,
     table::{Goal, Row},
@@ -21,15 +22,6 @@ const PAGES: usize = 300;
 
 pub const PAGE: &str = "a page of the audit log at depth 1,000,000, beside the first";
 pub const EXPORT: &str = "an export of the audit log, 1,000,000 events, beside COPY";
-
-const PLAN: &str = "plan: customer
-subject:
-  user_id: shop.users.id
-connections:
-  shop:
-    users:
-      erase: delete
-";
 
 /// A service with a long log, whose events are as long as real ones.
 pub struct Log {
@@ -49,7 +41,7 @@ impl Log {
             store: &url,
             connections: &[("shop", &target.url())],
             service: None,
-            plan: PLAN,
+            plan: plans::USERS,
             worker: "  concurrency: 1\n",
         });
         let process = site.serve().await;

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{
     memory::resident_mib,
     pgbench::{Users, percentile},
+    plans,
     site::{Settings, Site},
     table::{Goal, Row},
     target::Target,
@@ -19,18 +20,6 @@ const PER_SECOND: u32 = 200;
 const UNDISTURBED: Duration = Duration::from_secs(20);
 
 pub const NAME: &str = "others' latency while 5,000,000 rows are erased";
-
-const PLAN: &str = "plan: customer
-subject:
-  user_id: shop.users.id
-connections:
-  shop:
-    users:
-      erase: delete
-    visits:
-      match: { user_id: users.id }
-      erase: delete
-";
 
 /// Half of what they do changes something; none of it is the subject's.
 const USE: &str = "\\set id random(5000001, 6000000)
@@ -62,7 +51,7 @@ pub async fn run() -> [Row; 2] {
         store: "sqlite:rightful.db",
         connections: &[("shop", &target.url())],
         service: None,
-        plan: PLAN,
+        plan: plans::USERS_AND_VISITS,
         worker: "  concurrency: 1\n",
     });
     let process = site.serve().await;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     client::{CLIENTS, Client, rate},
     memory::resident_mib,
-    pgbench,
+    pgbench, plans,
     site::{Settings, Site},
     store::Store,
     table::{Goal, Row},
@@ -17,15 +17,6 @@ use super::{
 };
 
 const TIME: Duration = Duration::from_secs(8);
-
-const PLAN: &str = "plan: customer
-subject:
-  user_id: shop.users.id
-connections:
-  shop:
-    users:
-      erase: delete
-";
 
 pub fn accept_name() -> String {
     format!("submissions over HTTP, {CLIENTS} clients, PostgreSQL store")
@@ -42,7 +33,7 @@ async fn site(store: &str, target: &Target) -> Site {
         store,
         connections: &[("shop", &target.url())],
         service: None,
-        plan: PLAN,
+        plan: plans::USERS,
         worker: "  concurrency: 4\napproval: { erasure: required }\n",
     })
 }

@@ -14,6 +14,7 @@ mod export;
 mod log;
 mod memory;
 mod pgbench;
+mod plans;
 mod promptness;
 mod scale;
 #[path = "../../tests/it/support/site.rs"]

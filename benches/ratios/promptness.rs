@@ -8,6 +8,7 @@ use super::{
     client::Client,
     memory::resident_mib,
     pgbench::percentile,
+    plans,
     site::{Settings, Site},
     table::{Goal, Row},
     target::Target,
@@ -19,15 +20,6 @@ const REQUESTS: i64 = 300;
 pub const START: &str = "from start to the first answer, existing store";
 pub const FIRST_STEP: &str = "from submission to the first step, p95";
 
-const PLAN: &str = "plan: customer
-subject:
-  user_id: shop.users.id
-connections:
-  shop:
-    users:
-      erase: delete
-";
-
 async fn site(target: &Target) -> Site {
     target
         .run(&format!(
@@ -38,7 +30,7 @@ async fn site(target: &Target) -> Site {
         store: "sqlite:rightful.db",
         connections: &[("shop", &target.url())],
         service: None,
-        plan: PLAN,
+        plan: plans::USERS,
         worker: "  concurrency: 4\n",
     })
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{
     memory::resident_mib,
+    plans,
     site::{Settings, Site},
     table::{Goal, Row},
     target::Target,
@@ -28,18 +29,6 @@ pub enum Snapshot {
     /// Another session holds a snapshot from before the erasure (a dump, an idle transaction).
     Old,
 }
-
-const PLAN: &str = "plan: customer
-subject:
-  user_id: shop.users.id
-connections:
-  shop:
-    users:
-      erase: delete
-    visits:
-      match: { user_id: users.id }
-      erase: delete
-";
 
 /// Keyset ranges on (subject, key).
 const KEYSET: &str = "
@@ -121,7 +110,7 @@ pub async fn run(index: Index, snapshot: Snapshot) -> Row {
         store: "sqlite:rightful.db",
         connections: &[("shop", &target.url())],
         service: None,
-        plan: PLAN,
+        plan: plans::USERS_AND_VISITS,
         worker: "  batch: { pause: 0 }\n",
     });
     let process = site.serve().await;
