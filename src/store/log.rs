@@ -141,20 +141,18 @@ impl Tx {
     /// As every statement.
     pub async fn sequence(&mut self, limit: usize) -> Result<Sequenced, StoreError> {
         let conn = self.conn().await?;
-        let waiting = waiting(&mut *conn, limit).await?;
+        let taken = taken(&mut *conn, limit).await?;
         let size = size(&mut *conn).await?;
         let mut edge = Edge::new(size, stored(&mut *conn, &subtrees(&(0..size))).await?);
-        if waiting.is_empty() {
+        if taken.is_empty() {
             return Ok(Sequenced { events: 0, edge });
         }
         let (mut indexes, mut ids, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, hash) in waiting {
+        for (id, hash) in taken {
             indexes.push(edge.size().cast_signed());
             hashes.push(edge.append(&unhex(&hash)).concat());
             ids.push(id);
         }
-        let taken = log_queue::table.filter(log_queue::event_id.eq_any(&ids));
-        on!(&mut *conn, |c| diesel::delete(taken).execute(c).await)?;
         points::reached(Point::LogRead);
         match &mut *conn {
             Conn::Sqlite(_) => {
@@ -181,22 +179,35 @@ impl Tx {
     }
 }
 
-/// Events without a place and their hashes, the oldest first. In two readings: PostgreSQL may carry out the join of both by
-/// walking through all events that there are.
-async fn waiting(conn: &mut Conn, limit: usize) -> Result<Vec<(String, String)>, StoreError> {
-    let oldest = log_queue::table
-        .order(log_queue::event_id)
-        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-        .select(log_queue::event_id);
-    let ids: Vec<String> = on!(&mut *conn, |c| oldest.load(c).await)?;
-    if ids.is_empty() {
-        return Ok(Vec::new());
+/// Takes from the queue what waited longest, by its ids: events without a place and their hashes, the oldest first.
+async fn taken(conn: &mut Conn, limit: usize) -> Result<Vec<(String, String)>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let oldest = log_queue::table.order(log_queue::event_id).limit(limit);
+    let event = (audit_events::id, audit_events::hash);
+    match conn {
+        // Nobody else writes, so that what lies before the last of them is what was read.
+        Conn::Sqlite(c) => {
+            let c = c.get_mut();
+            let joined = oldest.inner_join(audit_events::table.on(audit_events::id.eq(log_queue::event_id)));
+            let events: Vec<(String, String)> = joined.select(event).load(c).await?;
+            if let Some((last, _)) = events.last() {
+                diesel::delete(log_queue::table.filter(log_queue::event_id.le(last))).execute(c).await?;
+            }
+            Ok(events)
+        }
+        // In two readings, as the join may be carried out by walking through all events that there are.
+        Conn::Postgres(c) => {
+            let c = &mut **c;
+            let ids: Vec<String> = oldest.select(log_queue::event_id).load(c).await?;
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            let events = audit_events::table.filter(audit_events::id.eq_any(&ids)).select(event);
+            let events = events.order(audit_events::id).load(c).await?;
+            diesel::delete(log_queue::table.filter(log_queue::event_id.eq_any(&ids))).execute(c).await?;
+            Ok(events)
+        }
     }
-    let events = audit_events::table
-        .filter(audit_events::id.eq_any(&ids))
-        .select((audit_events::id, audit_events::hash))
-        .order(audit_events::id);
-    Ok(on!(conn, |c| events.load(c).await)?)
 }
 
 async fn size(conn: &mut Conn) -> Result<u64, StoreError> {
