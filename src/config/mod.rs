@@ -240,7 +240,7 @@ pub struct Batch {
     pub time_target: Duration,
     pub min_rows: u32,
     pub max_rows: u32,
-    /// Rest after each batch, as a part of its time; 0 for none.
+    /// Rest within and after each batch, as a part of the time worked; 0 for none.
     pub pause: f64,
 }
 

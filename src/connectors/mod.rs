@@ -180,6 +180,11 @@ pub trait Connector: Send + Sync {
         self.fingerprint().await.is_ok()
     }
 
+    /// Whether a transaction that writes keeps everybody else from writing anything.
+    fn keeps_writers_out(&self) -> bool {
+        false
+    }
+
     /// The live schema.
     async fn catalog(&self) -> Result<Catalog, ConnectorError>;
 

@@ -93,11 +93,11 @@ pub struct Pacing {
     pub concurrency: usize,
     pub lease: Duration,
     pub max_attempts: i32,
-    /// What one batch should take in the target database.
+    /// What one batch should take in the target database, its rests included.
     pub time_target: Duration,
     pub min_rows: u32,
     pub max_rows: u32,
-    /// Rest after each batch, as a part of its time.
+    /// Rest between the statements of a batch and after it, as a part of the time that they take.
     pub pause: f64,
 }
 

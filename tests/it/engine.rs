@@ -11,6 +11,7 @@ mod keeps;
 mod keys;
 mod manual;
 mod masks;
+mod pace;
 mod partitions;
 mod rectification;
 mod rectification_types;

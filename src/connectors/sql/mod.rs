@@ -142,6 +142,10 @@ impl Connector for SqlConnector {
         }
     }
 
+    fn keeps_writers_out(&self) -> bool {
+        self.dialect() == Dialect::Sqlite
+    }
+
     async fn catalog(&self) -> Result<Catalog, ConnectorError> {
         let mut session = self.sessions.get(READING).await?;
         catalog::read(&mut session).await

@@ -1,0 +1,50 @@
+//! How a batch makes room for those who use the database meanwhile.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rightful::{domain::request::Outcome, service::Pacing};
+use serde_json::json;
+
+use super::{PLAN, SCHEMA, count};
+use crate::support::{
+    harness::Harness,
+    stores::sqlite_store,
+    targets::{Dialect, target},
+};
+
+/// Each statement that deletes visits, with its transaction and its rows.
+const STATEMENTS: &str = "CREATE TABLE statements (tx BIGINT, n BIGINT);
+    CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN INSERT INTO statements SELECT txid_current(), count(*) FROM gone; RETURN NULL; END';
+    CREATE TRIGGER tells AFTER DELETE ON visits REFERENCING OLD TABLE AS gone
+      FOR EACH STATEMENT EXECUTE FUNCTION told();
+    CREATE INDEX visits_of ON visits (user_id, id);
+    INSERT INTO visits SELECT n, 1 FROM generate_series(100, 3097) n;";
+
+/// With a pause a batch consists of several statements, between which it rests; without one, of a single one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_rests_does_so_between_statements() {
+    for (pause, in_parts) in [(0.5, true), (0.0, false)] {
+        let Some(target) = target(Dialect::Postgres) else { return };
+        target.execute(&format!("{SCHEMA} {STATEMENTS}"));
+        let store = sqlite_store().await;
+        let time_target = Duration::from_secs(60);
+        let pacing = Pacing { pause, min_rows: 1, max_rows: 1_000, time_target, ..Pacing::default() };
+        let harness = Harness::new(store.store.clone(), &[("shop", &target.url)], pacing);
+        harness.register(PLAN).await.unwrap();
+        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+        let request = harness.run(id).await;
+        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{request:?}");
+        assert_eq!((count(&target, "users"), count(&target, "visits")), (1, 1));
+
+        let mut batches: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for row in target.rows("SELECT tx, n FROM statements WHERE n > 0") {
+            let [tx, rows] = row.as_slice() else { panic!("{row:?}") };
+            batches.entry(tx.clone().unwrap()).or_default().push(rows.clone().unwrap().parse().unwrap());
+        }
+        let rows: Vec<u64> = batches.values().map(|statements| statements.iter().sum()).collect();
+        assert_eq!(rows, [1_000, 1_000, 1_000], "committed as often as without rests: {batches:?}");
+        let have_parts = batches.values().all(|statements| statements.len() > 1);
+        assert_eq!(have_parts, in_parts, "{batches:?}");
+    }
+}
