@@ -2,6 +2,7 @@
 
 mod network;
 mod sessions;
+mod versions;
 
 use std::time::Duration;
 

@@ -130,6 +130,12 @@ fn mysql(message: &str) -> Option<Sorted> {
     TEXTS.iter().find(|(text, _)| message.contains(text)).map(|(_, sorted)| *sorted)
 }
 
+/// MySQL's error 1193, and none but that: see [`mysql`].
+pub(super) fn is_unknown_variable(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(_, information)
+        if information.message().starts_with("Unknown system variable"))
+}
+
 fn sqlite(message: &str) -> Option<Sorted> {
     const TEXTS: [(&str, Sorted); 16] = [
         ("database is locked", LOCKED),

@@ -1,11 +1,11 @@
 //! A network between the service and a database server, which fails as networks and servers do: it goes away, falls
-//! silent, or loses the one answer that says whether a commit happened.
+//! silent, or loses the one answer that says whether a commit happened. And a server that is of another version.
 
 use std::{
     collections::VecDeque,
     io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -52,7 +52,11 @@ struct Wire {
     loses_one_in: AtomicUsize,
     commits: AtomicUsize,
     lost: AtomicUsize,
+    words: Mutex<Words>,
 }
+
+/// What stands in a statement, and what the server reads in its place.
+type Words = Vec<(&'static str, &'static str)>;
 
 impl Proxy {
     /// In front of the server of that dialect on this machine.
@@ -64,6 +68,7 @@ impl Proxy {
             loses_one_in: AtomicUsize::new(0),
             commits: AtomicUsize::new(0),
             lost: AtomicUsize::new(0),
+            words: Mutex::default(),
         });
         let port = free_port();
         let listening = tokio::spawn(listen(port, wire.clone()));
@@ -119,6 +124,11 @@ impl Proxy {
         self.wire.lost.load(Ordering::SeqCst)
     }
 
+    /// MySQL: a server that knows other words. Each is replaced, in this order, in every statement without values.
+    pub fn knows(&self, words: &[(&'static str, &'static str)]) {
+        *self.wire.words.lock().expect("words") = words.to_vec();
+    }
+
     async fn until_listening(&self, wanted: bool) {
         let mut listens = self.wire.listens.subscribe();
         listens.wait_for(|listens| *listens == wanted).await.expect("the proxy runs");
@@ -168,7 +178,13 @@ async fn connection(near: TcpStream, wire: Arc<Wire>) {
     }
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
     let asked = Arc::new(AtomicUsize::new(0));
-    let there = Questions { dialect, asked: asked.clone(), waiting: VecDeque::new(), begun: false };
+    let there = Questions {
+        dialect,
+        asked: asked.clone(),
+        waiting: VecDeque::new(),
+        begun: false,
+        wire: wire.clone(),
+    };
     let back = Answers { dialect, asked, waiting: VecDeque::new(), wire: wire.clone() };
     // Whoever ends first ends both.
     tokio::select! {
@@ -229,29 +245,33 @@ fn message(dialect: Dialect, waiting: &mut VecDeque<u8>) -> Option<Vec<u8>> {
     (waiting.len() >= length).then(|| waiting.drain(..length).collect())
 }
 
-/// What a client sends. Only MySQL's has to be read: its answers do not say to what.
+/// What a client sends. Only MySQL's has to be read: its answers do not say to what. Whole messages go on.
 struct Questions {
     dialect: Dialect,
     /// Commits that were sent and not answered yet.
     asked: Arc<AtomicUsize>,
     waiting: VecDeque<u8>,
     begun: bool,
+    wire: Arc<Wire>,
 }
 
 impl Reader for Questions {
     fn read_along(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        if self.dialect == Dialect::MySql {
-            self.waiting.extend(bytes);
-            while let Some(message) = message(self.dialect, &mut self.waiting) {
-                // The first packet of a command, and COM_QUERY.
-                let is_query = self.begun && message[3] == 0 && message.get(4) == Some(&3);
-                if is_query && message[5..].eq_ignore_ascii_case(b"COMMIT") {
-                    self.asked.fetch_add(1, Ordering::SeqCst);
-                }
-                self.begun = true;
-            }
+        if self.dialect != Dialect::MySql {
+            return Ok(bytes.to_vec());
         }
-        Ok(bytes.to_vec())
+        self.waiting.extend(bytes);
+        let mut on = Vec::new();
+        while let Some(message) = message(self.dialect, &mut self.waiting) {
+            // The first packet of a command, and COM_QUERY.
+            let is_query = self.begun && message[3] == 0 && message.get(4) == Some(&3);
+            if is_query && message[5..].eq_ignore_ascii_case(b"COMMIT") {
+                self.asked.fetch_add(1, Ordering::SeqCst);
+            }
+            self.begun = true;
+            on.extend(if is_query { self.wire.reword(message) } else { message });
+        }
+        Ok(on)
     }
 }
 
@@ -283,6 +303,15 @@ impl Reader for Answers {
 }
 
 impl Wire {
+    /// A packet of COM_QUERY as the server is to read it.
+    fn reword(&self, packet: Vec<u8>) -> Vec<u8> {
+        let words = self.words.lock().expect("words");
+        let Ok(sql) = std::str::from_utf8(&packet[5..]) else { return packet };
+        let sql = words.iter().fold(sql.to_owned(), |sql, (word, other)| sql.replace(word, other));
+        let length = u32::try_from(sql.len() + 1).expect("one packet").to_le_bytes();
+        [&length[..3], &packet[3..5], sql.as_bytes()].concat()
+    }
+
     fn loses(&self) -> bool {
         let nth = self.loses_one_in.load(Ordering::SeqCst);
         // Scattered: who goes on the same way each time would lose the same answer each time.

@@ -1,11 +1,12 @@
 //! From a URL to a connection with a session that is safe to work in (DESIGN.md §5). What is set ends with the
 //! session; nothing in the target is altered.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use diesel::{
     SqliteConnection,
     connection::{CacheSize, Connection},
+    result::QueryResult,
     sql_types::Text,
 };
 use diesel_async::{AsyncMysqlConnection, AsyncPgConnection, SimpleAsyncConnection};
@@ -14,7 +15,7 @@ use tokio_postgres::{config::Host, error::SqlState};
 use super::{
     super::{
         dialect::Dialect,
-        error::{of, of_connecting, unavailable},
+        error::{is_unknown_variable, of, of_connecting, unavailable},
         wire::{LastState, Watched, WatchedTls},
     },
     Conn,
@@ -230,20 +231,32 @@ async fn mysql(address: &MySqlAddress) -> Result<Conn, ConnectorError> {
     ] {
         conn.batch_execute(statement).await.map_err(|_| unavailable("the session could not be set up"))?;
     }
-    follow_to_the_end(&mut conn).await?;
+    follow_to_the_end(&mut conn).await.map_err(|_| unavailable("the session could not be set up"))?;
     Ok(Conn::MySql(Box::new(conn)))
 }
 
 /// A recursive query stops after 1,000 rounds otherwise: MariaDB with a warning only, and the rows beyond would be taken
 /// for nobody's. How long it may take is limited by the statement's time.
-async fn follow_to_the_end(conn: &mut AsyncMysqlConnection) -> Result<(), ConnectorError> {
+async fn follow_to_the_end(conn: &mut AsyncMysqlConnection) -> QueryResult<()> {
     let mut known = false;
     for variable in ["max_recursive_iterations", "cte_max_recursion_depth"] {
         // MariaDB knows the first one, MySQL the second; versions without recursive queries know neither.
-        known = known || conn.batch_execute(&format!("SET SESSION {variable} = {}", u32::MAX)).await.is_ok();
+        known = known || set_if_known(conn, variable, u32::MAX).await?;
     }
     tracing::debug!(known, "recursive queries of this session have no limit of rounds");
     Ok(())
+}
+
+/// Sets a variable of a MySQL session; false where this server, or its version, has none of that name.
+pub(super) async fn set_if_known(
+    conn: &mut AsyncMysqlConnection,
+    variable: &str,
+    value: impl Display,
+) -> QueryResult<bool> {
+    match conn.batch_execute(&format!("SET SESSION {variable} = {value}")).await {
+        Err(error) if is_unknown_variable(&error) => Ok(false),
+        set => set.map(|()| true),
+    }
 }
 
 diesel::define_sql_function! {

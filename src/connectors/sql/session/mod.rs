@@ -19,7 +19,7 @@ mod prepare;
 mod script;
 mod stream;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use diesel::result::QueryResult;
 use diesel_async::{AsyncMysqlConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -37,12 +37,14 @@ use crate::{
     connectors::{ConnectorError, ErrorKind, Limits},
     drivers::sqlite::AsyncSqliteConnection,
 };
+use connect::set_if_known;
 use patience::Patience;
 use pool::Pool;
 pub use pool::Sessions;
 
 /// How long a server waits for the next statement of a transaction, at least and at most: as long as for a statement. Where
-/// the network swallowed it, who comes next meets its locks until then. MySQL has no such limit, MariaDB from 10.3 on.
+/// the network swallowed it, who comes next meets its locks until then. MySQL has no such limit, MariaDB from 10.3 on:
+/// elsewhere the locks stay until the server finds out by itself that nobody is there.
 const IDLE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 /// A connection through diesel-async, whichever the database.
@@ -245,17 +247,25 @@ impl Session {
                 self.run(&format!("SET SESSION innodb_lock_wait_timeout = {lock}")).await?;
                 // MariaDB counts seconds for every statement, MySQL milliseconds for reading ones.
                 let seconds = limits.statement_timeout.as_secs_f64();
-                if self.run(&format!("SET SESSION max_statement_time = {seconds}")).await.is_err() {
-                    self.run(&format!("SET SESSION max_execution_time = {statement}")).await?;
+                if self.set_if_known("max_statement_time", seconds).await? {
+                    self.set_if_known("idle_transaction_timeout", idle.as_secs()).await?;
                 } else {
-                    let idle = idle.as_secs();
-                    self.run(&format!("SET SESSION idle_transaction_timeout = {idle}")).await?;
+                    self.run(&format!("SET SESSION max_execution_time = {statement}")).await?;
                 }
             }
             Dialect::Sqlite => self.run(&format!("PRAGMA busy_timeout = {lock}")).await?,
         }
         self.limits = Some(limits);
         Ok(())
+    }
+
+    /// MySQL and MariaDB; see [`set_if_known`].
+    async fn set_if_known(&mut self, variable: &str, value: impl Display) -> Result<bool, ConnectorError> {
+        self.busy = true;
+        let patience = self.patience();
+        let Conn::MySql(conn) = self.conn()? else { return Ok(false) };
+        let result = patience.with(set_if_known(conn, variable, value)).await?;
+        self.done(result)
     }
 }
 
