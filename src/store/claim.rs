@@ -122,19 +122,32 @@ impl Store {
             .filter(requests::status.eq(Status::InProgress.as_str()).and(requests::lease_until.is_not_null()))
             .select((requests::id, requests::epoch, requests::audit_seq));
         let leased: Vec<(String, i64, i64)> = read!(self, |c| leased.load(c).await);
-        let claimed = [EventName::RequestStarted.as_str(), EventName::RequestResumed.as_str()];
+        let claimed = [EventName::RequestStarted, EventName::RequestResumed];
         let mut unwritten = Vec::new();
         for (id, epoch, seq) in leased {
-            let last = audit_events::table
-                .filter(audit_events::request_id.eq(&id).and(audit_events::seq.eq(seq)))
-                .filter(audit_events::actor.eq(worker).and(audit_events::event.eq_any(claimed)))
-                .count();
-            let own: i64 = read!(self, |c| last.get_result(c).await);
-            if own > 0 {
+            if self.is_last(&format!("request:{id}"), seq, claimed, worker).await? {
                 unwritten.push(Lease { of: LeaseOf::Request, id: uuid(&id)?, epoch });
             }
         }
         Ok(unwritten)
+    }
+
+    /// Whether a stream, whose last event has that number, ends with what this worker said.
+    pub(super) async fn is_last(
+        &self,
+        stream: &str,
+        seq: i64,
+        said: [EventName; 2],
+        worker: &str,
+    ) -> Result<bool, StoreError> {
+        let last = audit_events::table
+            .filter(audit_events::stream.eq(stream).and(audit_events::seq.eq(seq)))
+            .filter(
+                audit_events::actor.eq(worker).and(audit_events::event.eq_any(said.map(EventName::as_str))),
+            )
+            .count();
+        let found: i64 = read!(self, |c| last.get_result(c).await);
+        Ok(found > 0)
     }
 
     /// Prolongs a lease from now on, by the store's clock; false when it was lost or given back.

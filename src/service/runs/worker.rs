@@ -1,12 +1,16 @@
 //! Claims runs and carries them out, a few at a time, until the program stops.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
 use uuid::Uuid;
 
 use super::Keeper;
@@ -34,11 +38,23 @@ const POLL: Duration = Duration::from_secs(1);
 /// Runs that one process carries out at once: a backup that is being restored must not keep a policy back.
 const AT_ONCE: usize = 3;
 
+/// A run and the epoch under which it was claimed.
+type Claim = (Uuid, i64);
+
 /// Carries out runs until `stop` turns true; batches under way end first. `worker` is its name in the audit log.
 pub async fn run(service: Arc<Service>, worker: String, mut stop: watch::Receiver<bool>) {
     let mut running = JoinSet::new();
+    // Those that have not come to their end.
+    let mut at_work: HashSet<Claim> = HashSet::new();
+    // A claim failed, and it is not known whether it was committed all the same.
+    let mut is_in_doubt = false;
     while !*stop.borrow() {
-        while running.try_join_next().is_some() {}
+        while let Some(ended) = running.try_join_next() {
+            forget(&mut at_work, ended);
+        }
+        if is_in_doubt {
+            is_in_doubt = !gave_back_lost(&service, &worker, &at_work).await;
+        }
         let woken = service.runs_wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
@@ -46,21 +62,56 @@ pub async fn run(service: Arc<Service>, worker: String, mut stop: watch::Receive
             match claim(&service, None, &worker).await {
                 Ok(Some((claimed, at))) => {
                     let (service, worker, stop) = (service.clone(), worker.clone(), stop.clone());
-                    running.spawn(async move { carry_out(&service, &worker, claimed, at, stop).await });
+                    let claim = (claimed.run.id, claimed.lease.epoch);
+                    at_work.insert(claim);
+                    running.spawn(async move {
+                        carry_out(&service, &worker, claimed, at, stop).await;
+                        claim
+                    });
                     continue;
                 }
                 Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "runs could not be claimed"),
+                Err(error) => {
+                    is_in_doubt = true;
+                    tracing::warn!(%error, "runs could not be claimed");
+                }
             }
         }
         tokio::select! {
             () = tokio::time::sleep(POLL.mul_f64(0.5 + jitter())) => {}
             () = woken => {}
-            _ = running.join_next(), if !running.is_empty() => {}
+            Some(ended) = running.join_next() => forget(&mut at_work, ended),
             _ = stop.wait_for(|stop| *stop) => {}
         }
     }
     while running.join_next().await.is_some() {}
+}
+
+/// A claim whose attempt panicked never ends here: its lease runs out.
+fn forget(at_work: &mut HashSet<Claim>, ended: Result<Claim, JoinError>) {
+    if let Ok(claim) = ended {
+        at_work.remove(&claim);
+    }
+}
+
+/// A claim that failed may have been committed all the same: nobody works under it, and nobody else may. False where the
+/// store does not say.
+async fn gave_back_lost(service: &Service, worker: &str, at_work: &HashSet<Claim>) -> bool {
+    let given_back = async {
+        for lease in service.store.unwritten_run_claims(worker).await? {
+            if !at_work.contains(&(lease.id, lease.epoch)) {
+                give_back::give_back(service, &lease).await?;
+            }
+        }
+        Ok::<(), StoreError>(())
+    };
+    match given_back.await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(%error, "it is not known yet whether a run's claim was committed");
+            false
+        }
+    }
 }
 
 async fn claim(

@@ -1,4 +1,4 @@
-//! How a run comes to one worker.
+//! How a run comes to one worker, and what is found of a claim whose answer was lost.
 
 use std::time::Duration;
 
@@ -10,13 +10,15 @@ use uuid::Uuid;
 use super::{ClaimedRun, RunRow};
 use crate::{
     domain::{
-        request::{Lease, LeaseOf, RunCode, RunError},
+        audit::EventName,
+        replay::Progress,
+        request::{Lease, LeaseOf, RunCode, RunError, Status},
         run::Run,
     },
     store::{
         Store, StoreError, Tx,
         claim::{NOT_CLAIMABLE, POSTGRES_NOW, delta},
-        conn::Conn,
+        conn::{Conn, read},
         schema::runs,
     },
 };
@@ -117,5 +119,26 @@ impl Store {
         }
         tx.commit().await?;
         Ok(None)
+    }
+
+    /// As [`unwritten_claims`](Self::unwritten_claims), of runs. A replay that looks again at what it waits for says nothing
+    /// when it is claimed: such a claim is left to its lease.
+    ///
+    /// # Errors
+    /// As every statement.
+    pub async fn unwritten_run_claims(&self, worker: &str) -> Result<Vec<Lease>, StoreError> {
+        let leased = runs::table
+            .filter(runs::status.eq(Status::InProgress.as_str()).and(runs::lease_until.is_not_null()));
+        let leased: Vec<RunRow> = read!(self, |c| leased.select(RunRow::as_select()).load(c).await);
+        let claimed = [EventName::RunStarted, EventName::RunResumed];
+        let mut unwritten = Vec::new();
+        for row in leased {
+            let run = row.into_run()?;
+            let is_told = !Progress::read(&run.report).is_some_and(Progress::waits);
+            if is_told && self.is_last(&run.stream(), run.head.seq, claimed, worker).await? {
+                unwritten.push(Lease { of: LeaseOf::Run, id: run.id, epoch: run.epoch });
+            }
+        }
+        Ok(unwritten)
     }
 }

@@ -1,8 +1,11 @@
 //! A commit whose answer was lost has happened all the same. Whoever did not get it finds that out.
 
-use futures::future::join_all;
+use std::time::{Duration, Instant};
 
-use super::{LARGE, LONG, Scene};
+use futures::future::join_all;
+use serde_json::json;
+
+use super::{LARGE, LONG, PATIENCE, Scene};
 use crate::support::{
     proxy::Proxy,
     stores::{TestStore, stores},
@@ -10,6 +13,11 @@ use crate::support::{
 };
 
 const BATCHES: &str = "  batch: { min_rows: 50, max_rows: 50, pause: 0 }\n";
+
+const POLICY: &str = "retention:
+  policies:
+    logins: { connection: shop, table: logins, timestamp: at, older_than: 1y, action: delete, basis: no purpose any more }
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_target_has_committed_is_counted_once() {
@@ -66,5 +74,42 @@ async fn what_the_store_has_committed_is_accepted_and_counted_once() {
         assert!(proxy.lost() > accepted.len());
         proxy.loses_one_in(0);
         scene.ends_well(process, &accepted).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_claim_was_not_answered_is_taken_up_again() {
+    for store in stores().await.into_iter().filter(|store| !store.is_sqlite()) {
+        let proxy = Proxy::before(Dialect::Postgres, 5432).await;
+        let target = targets().remove(0);
+        let url = target.url.clone();
+        let scene = Scene::new(&proxy.url(&store.url), target, &url, &format!("{LONG}{POLICY}"));
+        scene.target.execute("CREATE TABLE logins (id INTEGER PRIMARY KEY, at DATE NOT NULL)");
+        scene.target.execute("INSERT INTO logins VALUES (1, '2001-01-01'), (2, '2199-01-01')");
+        let process = scene.site.serve().await;
+        proxy.loses_one_in(1);
+        let begun = Instant::now();
+        let mut session = store.session();
+        let mut is_claimed =
+            || session.rows("SELECT id FROM runs WHERE epoch > 0 AND lease_until IS NOT NULL").len() == 1;
+        while !is_claimed() {
+            let answer = scene.call("POST", "/v1/retention/logins/run", &json!({})).await;
+            assert!(matches!(answer.status, 503 | 409), "{}", answer.body);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(begun.elapsed() < PATIENCE, "never claimed");
+        }
+        proxy.loses_one_in(0);
+        let begun = Instant::now();
+        loop {
+            let runs = scene.read("/v1/runs").await;
+            if runs["items"][0]["status"] == "completed" {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not taken up again: {runs}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        println!("taken up again after {:.1?}", begun.elapsed());
+        assert_eq!(scene.target.rows("SELECT id FROM logins"), [[Some("2".to_owned())]]);
+        scene.ends_well(process, &[]).await;
     }
 }
