@@ -177,6 +177,12 @@ impl Scene {
         println!("{what}: goes on {:.1?} after it was back", begun.elapsed());
     }
 
+    /// That it is completed, and has used up none of its attempts on the way: it was known what it had to wait for.
+    async fn has_waited(&self, id: &str) {
+        let request = self.site.finished(id).await;
+        assert_eq!((&request["status"], &request["attempt"]), (&json!("completed"), &json!(1)), "{request}");
+    }
+
     /// Everybody's request is completed, each row counted once, and nobody else's row was touched.
     async fn ends_well(self, mut process: Process, accepted: &[(usize, String)]) {
         for (_, id) in accepted {

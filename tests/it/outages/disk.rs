@@ -6,8 +6,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
-use super::{LARGE, LONG, SLOWLY, Scene};
+use super::{LARGE, LONG, PATIENCE, SLOWLY, Scene};
 use crate::{
     properties::random::Random,
     support::{
@@ -121,7 +122,9 @@ async fn a_store_without_room_loses_nothing_that_it_accepted() {
     let url = target.url.clone();
     let store = format!("sqlite:{}", folder.path().join("store.db").display());
     let scene = Scene::new(&store, target, &url, &format!("{LONG}{SLOWLY}"));
-    let process = scene.site.serve().await;
+    let (heard, mut log) = mpsc::unbounded_channel();
+    let process = scene.site.start_with(&[("RUST_LOG", "warn")], move |line| drop(heard.send(line)));
+    scene.site.ready().await;
     let large = scene.submit(LARGE).await;
     scene.until_under_way(&large).await;
     let filler = disk.fill();
@@ -141,9 +144,20 @@ async fn a_store_without_room_loses_nothing_that_it_accepted() {
         }
     }
     let refused = refused.expect("a full disk takes nothing");
+    // Nor what the worker has to say.
+    let unrecorded = async {
+        while let Some(line) = log.recv().await {
+            eprintln!("  | {line}");
+            if line.contains("the end of an attempt was not recorded") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, unrecorded).await.expect("the worker's record is refused");
     std::fs::remove_file(filler).expect("room");
     scene.recovers("SQLite store without room", &large).await;
     accepted.push((refused, scene.submit_in_the_end(refused).await));
+    scene.has_waited(&large).await;
     scene.ends_well(process, &accepted).await;
     drop(disk);
 }

@@ -30,6 +30,7 @@ async fn a_locked_store_takes_nothing_and_loses_nothing() {
     other.execute("ROLLBACK");
     scene.recovers("SQLite store locked", &large).await;
     let late = scene.submit_in_the_end(6).await;
+    scene.has_waited(&large).await;
     scene.ends_well(process, &[(LARGE, large), (6, late)]).await;
 }
 
@@ -47,6 +48,7 @@ async fn a_locked_target_is_waited_for() {
         scene.until_paused(&mut store.session(), &large, "lock_timeout", "a lock was not granted").await;
         other.execute("ROLLBACK");
         scene.recovers("SQLite target locked", &large).await;
+        scene.has_waited(&large).await;
         scene.ends_well(process, &[(LARGE, large)]).await;
     }
 }

@@ -48,6 +48,7 @@ async fn a_target_without_a_free_connection_is_waited_for() {
     scene.until_paused(&mut store.session(), &large, "connection_unavailable", "too many connections").await;
     drop(taken);
     scene.recovers("target without a free connection", &large).await;
+    scene.has_waited(&large).await;
     scene.ends_well(process, &[(LARGE, large)]).await;
 }
 

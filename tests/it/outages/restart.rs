@@ -22,6 +22,7 @@ async fn a_target_that_is_restarted_is_gone_on_with() {
     let small = scene.submit(4).await;
     cluster.restart();
     scene.target.reconnect();
+    scene.has_waited(&large).await;
     scene.ends_well(process, &[(LARGE, large), (4, small)]).await;
 }
 
@@ -40,5 +41,6 @@ async fn a_store_that_is_restarted_has_what_it_accepted() {
     let small = scene.submit_in_the_end(4).await;
     cluster.restart();
     let late = scene.submit_in_the_end(6).await;
+    scene.has_waited(&large).await;
     scene.ends_well(process, &[(LARGE, large), (4, small), (6, late)]).await;
 }
