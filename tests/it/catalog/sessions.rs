@@ -197,6 +197,19 @@ async fn a_lock_is_not_waited_for_forever() {
     }
 }
 
+/// Another program's exclusive lock keeps even the first read from a SQLite file.
+#[tokio::test]
+async fn a_file_that_is_locked_is_no_file_that_is_missing() {
+    let target = target(Dialect::Sqlite).expect("SQLite");
+    target.execute(&shop(target.dialect));
+    let mut other = target.session();
+    other.execute("BEGIN EXCLUSIVE");
+    let sessions = Sessions::new(&target.url, 1).unwrap();
+    assert_eq!(kind(sessions.get(LIMITS).await), ErrorKind::LockTimeout);
+    other.execute("ROLLBACK");
+    assert!(sessions.get(LIMITS).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_statement_ends_in_its_time() {
     for target in targets() {
