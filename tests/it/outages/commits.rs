@@ -50,6 +50,7 @@ async fn lost_by_target(store: TestStore, target: Target) {
     }
     println!("{url}: {} answers lost, {recovered} recovered", proxy.lost());
     assert!(proxy.lost() > 0 && recovered > 0);
+    scene.counts_what_was_there(&accepted).await;
     scene.ends_well(process, &accepted).await;
 }
 
@@ -73,6 +74,7 @@ async fn what_the_store_has_committed_is_accepted_and_counted_once() {
         println!("{} answers lost", proxy.lost());
         assert!(proxy.lost() > accepted.len());
         proxy.loses_one_in(0);
+        scene.counts_what_was_there(&accepted).await;
         scene.ends_well(process, &accepted).await;
     }
 }

@@ -158,6 +158,7 @@ async fn a_store_without_room_loses_nothing_that_it_accepted() {
     scene.recovers("SQLite store without room", &large).await;
     accepted.push((refused, scene.submit_in_the_end(refused).await));
     scene.has_waited(&large).await;
+    scene.counts_what_was_there(&accepted).await;
     scene.ends_well(process, &accepted).await;
     drop(disk);
 }

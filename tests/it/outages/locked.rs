@@ -31,7 +31,9 @@ async fn a_locked_store_takes_nothing_and_loses_nothing() {
     scene.recovers("SQLite store locked", &large).await;
     let late = scene.submit_in_the_end(6).await;
     scene.has_waited(&large).await;
-    scene.ends_well(process, &[(LARGE, large), (6, late)]).await;
+    let accepted = [(LARGE, large), (6, late)];
+    scene.counts_what_was_there(&accepted).await;
+    scene.ends_well(process, &accepted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +51,8 @@ async fn a_locked_target_is_waited_for() {
         other.execute("ROLLBACK");
         scene.recovers("SQLite target locked", &large).await;
         scene.has_waited(&large).await;
-        scene.ends_well(process, &[(LARGE, large)]).await;
+        let accepted = [(LARGE, large)];
+        scene.counts_what_was_there(&accepted).await;
+        scene.ends_well(process, &accepted).await;
     }
 }

@@ -49,7 +49,9 @@ async fn a_target_without_a_free_connection_is_waited_for() {
     drop(taken);
     scene.recovers("target without a free connection", &large).await;
     scene.has_waited(&large).await;
-    scene.ends_well(process, &[(LARGE, large)]).await;
+    let accepted = [(LARGE, large)];
+    scene.counts_what_was_there(&accepted).await;
+    scene.ends_well(process, &accepted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,6 +70,7 @@ async fn a_store_with_few_connections_makes_callers_wait_or_come_again() {
     let refused: usize = all.iter().map(|(_, _, refused)| refused).sum();
     println!("{refused} readings were asked to come again");
     let accepted: Vec<(usize, String)> = all.into_iter().map(|(user, id, _)| (user, id)).collect();
+    scene.counts_what_was_there(&accepted).await;
     scene.ends_well(process, &accepted).await;
 }
 
