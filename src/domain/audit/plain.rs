@@ -6,6 +6,9 @@ const DEPTH: usize = 16;
 /// Integers of that many digits are exact in every implementation of JSON.
 const DIGITS: usize = 15;
 
+/// Bytes that are looked at together.
+const AT_ONCE: usize = 16;
+
 /// The end of the value that begins at `start`; `None` where it is not, or not easily seen to be, in canonical form.
 #[must_use]
 pub fn end_of_value(text: &[u8], start: usize) -> Option<usize> {
@@ -35,8 +38,10 @@ pub fn end_of_text(text: &[u8], start: usize) -> Option<usize> {
     if *text.get(start)? != b'"' {
         return None;
     }
-    let length = text.get(start + 1..)?.iter().position(|byte| !is_plain_byte(*byte))?;
-    let end = start + 1 + length;
+    let rest = text.get(start + 1..)?;
+    // Many bytes at once, up to those among which it ends.
+    let passed = rest.chunks_exact(AT_ONCE).take_while(|bytes| is_plain_text(bytes)).count() * AT_ONCE;
+    let end = start + 1 + passed + rest[passed..].iter().position(|byte| !is_plain_byte(*byte))?;
     (text[end] == b'"').then_some(end + 1)
 }
 
@@ -147,5 +152,19 @@ mod tests {
             assert!(!is_plain(other.as_bytes()), "{other}");
         }
         assert!(!is_plain("[".repeat(100_000).as_bytes()));
+    }
+
+    #[test]
+    fn a_text_ends_with_its_quote_however_long_it_is() {
+        for length in 0..3 * AT_ONCE {
+            let text = format!("\"{}\"", "x".repeat(length));
+            assert_eq!(end_of_text(format!("{text}\"").as_bytes(), 0), Some(length + 2));
+            assert_eq!(end_of_text(&text.as_bytes()[..=length], 0), None, "{length}");
+            for place in 1..=length {
+                let mut broken = text.clone().into_bytes();
+                broken[place] = b'\n';
+                assert_eq!(end_of_text(&broken, 0), None, "{length} {place}");
+            }
+        }
     }
 }

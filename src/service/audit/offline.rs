@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     path::Path,
 };
 
@@ -24,7 +24,7 @@ use crate::domain::{
 /// What is read of the file at a time.
 const READ: usize = 1 << 20;
 /// No event is as long, and a file without line breaks is not read into memory.
-const LONGEST_LINE: usize = 16 << 20;
+const LONGEST_LINE: u64 = 16 << 20;
 
 /// What an export came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,28 +124,18 @@ impl Lines {
     fn next(&mut self) -> Result<Option<(u64, &[u8])>, NotVerified> {
         self.line.clear();
         self.number += 1;
-        loop {
-            let part = match self.file.fill_buf() {
-                Ok(part) => part,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if part.is_empty() {
-                return if self.line.is_empty() { Ok(None) } else { Err(NotVerified::Cut(self.number)) };
-            }
-            let end = part.iter().position(|byte| *byte == b'\n');
-            self.line.extend_from_slice(&part[..end.unwrap_or(part.len())]);
-            let taken = end.map_or(part.len(), |end| end + 1);
-            self.file.consume(taken);
-            if end.is_some() {
-                break;
-            }
-            if self.line.len() > LONGEST_LINE {
-                return Err(NotVerified::Line(self.number));
-            }
+        let read = (&mut self.file).take(LONGEST_LINE + 1).read_until(b'\n', &mut self.line)? as u64;
+        if read == 0 {
+            return Ok(None);
+        }
+        if self.line.pop() != Some(b'\n') {
+            return Err(match read > LONGEST_LINE {
+                true => NotVerified::Line(self.number),
+                false => NotVerified::Cut(self.number),
+            });
         }
         let offset = self.offset;
-        self.offset += self.line.len() as u64 + 1;
+        self.offset += read;
         Ok(Some((offset, &self.line)))
     }
 }
