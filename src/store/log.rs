@@ -1,6 +1,6 @@
 //! The Merkle log over the events of all streams: the sequencer's part, which gives every committed event its place, and
 //! what proofs are made of. Events commit in another order than that of their ids, so that no id tells how far the log has
-//! got: each waits in a queue from its own transaction on.
+//! got: each waits from its own transaction on, in a queue, or on SQLite, with its one writer at a time, mostly by its id.
 
 use std::collections::HashMap;
 
@@ -15,12 +15,12 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError, Tx,
-    conn::{Conn, each, on, read},
-    log_schema::{log_entries, log_queue},
+    conn::{Conn, on, read},
+    log_schema::{log_entries, log_queue, log_waiting},
     schema::audit_events,
 };
 use crate::domain::{
-    audit::unhex,
+    audit::{hex, unhex},
     tree::{Digest, Edge, Leaves, Subtree, consistency, inclusion, joined, subtrees},
 };
 use crate::points::{self, Point};
@@ -29,6 +29,10 @@ use crate::points::{self, Point};
 const ADVISORY_LOCK: &str = "pg_try_advisory_xact_lock(716174366, hashtext(current_schema()))";
 const INSERT: &str =
     "INSERT INTO log_entries (leaf_index, event_id, hashes) SELECT * FROM unnest($1, $2, $3)";
+/// The same from the first index and a list of what [`together`] makes.
+const SQLITE_INSERT: &str = "INSERT INTO log_entries (leaf_index, event_id, hashes) \
+     SELECT ? + key, substr(value, instr(value, ' ') + 1), unhex(substr(value, 1, instr(value, ' ') - 1)) \
+     FROM json_each(?)";
 
 /// How far the log has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +58,7 @@ impl Store {
     pub async fn log_state(&self) -> Result<LogState, StoreError> {
         let mut held = self.lookup().await?;
         let size = size(&mut held.conn).await?;
-        let waiting = log_queue::table.select(log_queue::event_id).limit(1);
+        let waiting = log_waiting::table.select(log_waiting::event_id).limit(1);
         let waiting: Option<String> = on!(&mut held.conn, |c| waiting.first(c).await.optional())?;
         held.give_back();
         Ok(LogState { size, is_behind: waiting.is_some() })
@@ -154,18 +158,14 @@ impl Tx {
             ids.push(id);
         }
         points::reached(Point::LogRead);
+        // One statement for all of them: a statement each costs the writers more than all the rest does.
         match &mut *conn {
-            Conn::Sqlite(_) => {
-                each!(&*conn, indexes.iter().zip(&ids).zip(&hashes), |entry| {
-                    let ((index, id), hashes) = entry;
-                    diesel::insert_into(log_entries::table).values((
-                        log_entries::leaf_index.eq(index),
-                        log_entries::event_id.eq(id),
-                        log_entries::hashes.eq(hashes),
-                    ))
-                });
+            Conn::Sqlite(c) => {
+                let insert = sql_query(SQLITE_INSERT)
+                    .bind::<BigInt, _>(size.cast_signed())
+                    .bind::<Text, _>(together(&ids, &hashes)?);
+                insert.execute(c.get_mut()).await?;
             }
-            // One statement for all of them: see `event_columns`.
             Conn::Postgres(c) => {
                 let insert = sql_query(INSERT)
                     .bind::<Array<BigInt>, _>(&indexes)
@@ -179,30 +179,38 @@ impl Tx {
     }
 }
 
-/// Takes from the queue what waited longest, by its ids: events without a place and their hashes, the oldest first.
+/// Each event's hashes in hex, a blank and its id, as a JSON list: SQLite has no arrays.
+fn together(ids: &[String], hashes: &[Vec<u8>]) -> Result<String, StoreError> {
+    let entry = |(id, hashes): (&String, &Vec<u8>)| format!("{} {id}", hex(hashes));
+    let entries: Vec<String> = ids.iter().zip(hashes).map(entry).collect();
+    serde_json::to_string(&entries).map_err(|_| StoreError::internal("an entry of the log is no JSON"))
+}
+
+/// Takes what waited longest, by its ids: events without a place and their hashes, the oldest first.
 async fn taken(conn: &mut Conn, limit: usize) -> Result<Vec<(String, String)>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let oldest = log_queue::table.order(log_queue::event_id).limit(limit);
-    let event = (audit_events::id, audit_events::hash);
     match conn {
         // Nobody else writes, so that what lies before the last of them is what was read.
         Conn::Sqlite(c) => {
             let c = c.get_mut();
-            let joined = oldest.inner_join(audit_events::table.on(audit_events::id.eq(log_queue::event_id)));
-            let events: Vec<(String, String)> = joined.select(event).load(c).await?;
-            if let Some((last, _)) = events.last() {
+            let oldest = log_waiting::table.order(log_waiting::event_id).limit(limit);
+            let waiting: Vec<(String, Option<String>)> = oldest.load(c).await?;
+            if let Some((last, _)) = waiting.last() {
                 diesel::delete(log_queue::table.filter(log_queue::event_id.le(last))).execute(c).await?;
             }
-            Ok(events)
+            Ok(waiting.into_iter().filter_map(|(id, hash)| Some((id, hash?))).collect())
         }
         // In two readings, as the join may be carried out by walking through all events that there are.
         Conn::Postgres(c) => {
             let c = &mut **c;
+            let oldest = log_queue::table.order(log_queue::event_id).limit(limit);
             let ids: Vec<String> = oldest.select(log_queue::event_id).load(c).await?;
             if ids.is_empty() {
                 return Ok(Vec::new());
             }
-            let events = audit_events::table.filter(audit_events::id.eq_any(&ids)).select(event);
+            let events = audit_events::table
+                .filter(audit_events::id.eq_any(&ids))
+                .select((audit_events::id, audit_events::hash));
             let events = events.order(audit_events::id).load(c).await?;
             diesel::delete(log_queue::table.filter(log_queue::event_id.eq_any(&ids))).execute(c).await?;
             Ok(events)

@@ -8,6 +8,14 @@ diesel::table! {
     }
 }
 
+// A view: the queue, and on SQLite what is found without one.
+diesel::table! {
+    log_waiting (event_id) {
+        event_id -> Text,
+        hash -> Nullable<Text>,
+    }
+}
+
 diesel::table! {
     log_entries (leaf_index) {
         leaf_index -> BigInt,
@@ -45,5 +53,5 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(audit_events, log_queue, log_entries);
+diesel::allow_tables_to_appear_in_same_query!(audit_events, log_waiting, log_entries);
 diesel::allow_tables_to_appear_in_same_query!(audit_events, hold_refs);

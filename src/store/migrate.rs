@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: [Migration; 19] = [
+const MIGRATIONS: [Migration; 20] = [
     migration!(1, "0001_requests"),
     migration!(2, "0002_audit"),
     migration!(3, "0003_plans"),
@@ -48,6 +48,7 @@ const MIGRATIONS: [Migration; 19] = [
     migration!(17, "0017_log"),
     migration!(18, "0018_pseudonyms"),
     migration!(19, "0019_readings"),
+    migration!(20, "0020_waiting"),
 ];
 
 const JOURNAL: &str = "CREATE TABLE IF NOT EXISTS schema_migrations \

@@ -23,7 +23,7 @@ use super::{
     Snapshot, StoreError,
     checkpoints::{Checkpoint, CheckpointRow, checkpoint},
     conn::{Conn, on},
-    log_schema::{checkpoints, log_entries, log_queue},
+    log_schema::{checkpoints, log_entries, log_waiting},
     schema::audit_events,
 };
 use crate::domain::{
@@ -298,15 +298,13 @@ impl Snapshot {
     /// # Errors
     /// As every statement.
     pub async fn next_queued(&mut self) -> Result<Vec<Queued>, StoreError> {
-        let query = log_queue::table
-            .left_join(audit_events::table.on(audit_events::id.eq(log_queue::event_id)))
+        let query = log_waiting::table
             .filter(
                 behind("event_id", self.verified.queued.as_ref())
                     .bind::<Text, _>(self.verified.queued.clone().unwrap_or_default()),
             )
-            .order(log_queue::event_id)
-            .limit(CHUNK)
-            .select((log_queue::event_id, audit_events::hash.nullable()));
+            .order(log_waiting::event_id)
+            .limit(CHUNK);
         let rows: Vec<(String, Option<String>)> = on!(&mut self.held.conn, |c| query.load(c).await)?;
         if let Some((last, _)) = rows.last() {
             self.verified.queued = Some(last.clone());
@@ -374,7 +372,7 @@ impl Snapshot {
     pub async fn misplaced_event(&mut self) -> Result<Option<Broken>, StoreError> {
         use audit_events as e;
         let entry = || log_entries::table.filter(log_entries::event_id.eq(e::id));
-        let queued = || log_queue::table.filter(log_queue::event_id.eq(e::id));
+        let queued = || log_waiting::table.filter(log_waiting::event_id.eq(e::id));
         let broken =
             |reason| move |(stream, seq): (String, i64)| Broken::event(stream.as_bytes(), seq, reason);
         let lost = e::table

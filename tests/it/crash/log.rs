@@ -68,7 +68,7 @@ pub async fn survive(target: &Target, store: &TestStore, kills: &Kills) {
     audit_verifies(&site).await;
     eventually("all of it is published", async || {
         let events = number(store, "SELECT count(*) FROM audit_events");
-        number(store, "SELECT count(*) FROM log_queue") == 0 && published(&file) == events
+        number(store, "SELECT count(*) FROM log_waiting") == 0 && published(&file) == events
     })
     .await;
     drop(process);

@@ -201,6 +201,46 @@ async fn an_event_that_commits_later_than_a_younger_one_is_not_skipped() {
 }
 
 #[tokio::test]
+async fn an_event_with_a_smaller_id_than_one_that_has_a_place_is_not_skipped() {
+    // A clock that was set back, or another process.
+    let early = "00000000-0000-7000-8000-000000000000";
+    for fresh in stores().await {
+        write(&fresh.store, 1).await;
+        sequence_all(&fresh.store).await;
+        let late = format!(
+            "INSERT INTO audit_events (id, stream, seq, at, event, actor, details, prev_hash, hash)
+             SELECT '{early}', 'plan:early', seq, at, event, actor, details, prev_hash, hash FROM audit_events"
+        );
+        raw(&fresh, &late).await.unwrap();
+        write(&fresh.store, 1).await;
+        for (place, behind) in [(1, true), (2, false)] {
+            assert_eq!(turn(&fresh.store, 1).await, Some(1), "{place}");
+            assert_eq!(fresh.store.log_state().await.unwrap().is_behind, behind);
+        }
+        let events = fresh.store.stream_events(EventFilter::default(), EventOrder::Oldest);
+        let mut places = Vec::new();
+        for event in events.try_concat().await.unwrap() {
+            places.push(fresh.store.leaf_index(event.id).await.unwrap());
+        }
+        assert_eq!(places, [Some(1), Some(0), Some(2)]);
+    }
+}
+
+#[tokio::test]
+async fn what_waited_in_a_queue_before_still_waits() {
+    for fresh in stores().await {
+        write(&fresh.store, 2).await;
+        turn(&fresh.store, 2).await;
+        back_before(&fresh, 20).await;
+        write(&fresh.store, 2).await;
+        fresh.store.migrate().await.unwrap();
+        write(&fresh.store, 1).await;
+        assert_eq!(turn(&fresh.store, 9).await, Some(5));
+        assert_eq!(entries(&fresh.store).await.len(), 7);
+    }
+}
+
+#[tokio::test]
 async fn one_sequencer_is_at_it_at_a_time() {
     for fresh in stores().await.into_iter().filter(|fresh| !fresh.is_sqlite()) {
         write(&fresh.store, 1).await;
