@@ -1,9 +1,10 @@
 //! Row addresses in one text: a cursor holds a quarter of a million of them, and is cloned before every batch so that
-//! a batch that failed can be repeated.
+//! a batch that failed can be repeated. The text goes with its last item, before the next one comes.
 
 use std::sync::Arc;
 
-/// Items with a comma between them, worked off from the front; what was taken stays, so that a clone shares the text.
+/// Items with a comma between them, worked off from the front; what was taken stays until all is, so that a clone shares
+/// the text.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Packed {
     content: Arc<Content>,
@@ -34,7 +35,9 @@ impl Packed {
 
     /// From items that the database has joined already; a comma followed by `start` stands between two of them.
     pub(crate) fn joined(joined: String, start: &str) -> Self {
-        let mut ends: Vec<usize> = joined.match_indices(&format!(",{start}")).map(|(at, _)| at).collect();
+        let between = format!(",{start}");
+        let mut ends = Vec::with_capacity(joined.matches(&between).count() + 1);
+        ends.extend(joined.match_indices(&between).map(|(at, _)| at));
         if !joined.is_empty() {
             ends.push(joined.len());
         }
@@ -52,8 +55,12 @@ impl Packed {
         let stop = content.stops.get(content.stops.partition_point(|stop| *stop <= self.next)).copied();
         let until = self.next.saturating_add(limit).min(stop.unwrap_or(usize::MAX)).min(content.ends.len());
         let (from, to) = (content.start(self.next), content.start(until));
+        let items = content.joined.get(from..to).map(|items| items.trim_end_matches(',').to_owned());
         self.next = until;
-        content.joined.get(from..to).map(|items| items.trim_end_matches(',').to_owned()).unwrap_or_default()
+        if self.left() == 0 {
+            *self = Self::default();
+        }
+        items.unwrap_or_default()
     }
 }
 
@@ -85,7 +92,7 @@ impl<'a> FromIterator<&'a str> for Packed {
 
 #[cfg(test)]
 mod tests {
-    use super::Packed;
+    use super::{Arc, Packed};
 
     fn worked_off(mut packed: Packed, limit: usize) -> Vec<String> {
         let mut chunks = Vec::new();
@@ -106,6 +113,16 @@ mod tests {
         assert_eq!(worked_off(joined, 2), ["\"(0,1)\",\"(0,2)\"", "\"(7,3)\""]);
         assert_eq!(worked_off(["1", "22", "3"].into_iter().collect(), 2), ["1,22", "3"]);
         assert_eq!(Packed::joined(String::new(), "").left(), 0);
+    }
+
+    #[test]
+    fn the_text_goes_with_its_last_item() {
+        let mut packed: Packed = ["1", "2"].into_iter().collect();
+        let content = Arc::downgrade(&packed.content);
+        packed.take(1);
+        assert!(content.upgrade().is_some());
+        packed.take(1);
+        assert!(content.upgrade().is_none());
     }
 
     #[test]
