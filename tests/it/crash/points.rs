@@ -1,10 +1,11 @@
 //! The service is killed at every named point between two durable writes, on both stores, and started again: the same
 //! scenarios and oracles as at random moments. `cargo test` takes a few of them; `RIGHTFUL_KILLS=N` is so many, all of
-//! them in turn.
+//! them in turn, or those that begin with `RIGHTFUL_KILLS_AT`.
 
 mod stopped;
 
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Mutex,
@@ -21,6 +22,7 @@ use super::{
 use crate::{
     properties::random::Random,
     support::{
+        environment,
         stores::{TestStore, stores},
         targets::{Dialect, Target, target, target_like},
     },
@@ -28,8 +30,9 @@ use crate::{
 
 /// Without `RIGHTFUL_KILLS`.
 const FEW: usize = 8;
-/// Most of a case is waiting, for leases and for processes that start.
-const ABREAST: usize = 8;
+/// How many go on at once on SQLite stores and on PostgreSQL stores. Most of a case is waiting, for leases and for processes
+/// that start; but each process may take 24 connections, and a server has 100 for all of them.
+const ABREAST: [usize; 2] = [5, 3];
 
 /// What goes on while the service is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,6 +140,7 @@ fn passings(point: Point) -> usize {
         | Scenario::Replays
         | Scenario::Consents => 1,
         Scenario::Retention if point < Point::RetentionArchived => 1,
+        Scenario::Sweeps => 2,
         _ if [Point::LedgerBegun, Point::RetentionCompleted].contains(&point) => 1,
         Scenario::Batches if (Point::BatchCommitting..=Point::BatchRecorded).contains(&point) => 12,
         Scenario::Retention => 12,
@@ -167,7 +171,7 @@ impl Scenario {
             Self::Exports => export::survive(target, url, &kills).await,
             Self::Expiry => export::expire(target, store, &kills).await,
             Self::Manual => manual::survive(target, url, &kills).await,
-            Self::States => states::survive(target, url, &kills).await,
+            Self::States => states::survive(target, store, &kills).await,
             Self::Consents => consents::survive(target, url, &kills).await,
             Self::Retention => retention::survive(target, url, &kills).await,
             Self::RetentionRecovery => {
@@ -208,12 +212,18 @@ impl Case {
 /// A few at a time, each on a thread of its own; all of them before one that failed is told.
 fn run_all(cases: impl IntoIterator<Item = Case>) {
     let left: Mutex<VecDeque<Case>> = Mutex::new(cases.into_iter().collect());
-    let failed = Mutex::new(Vec::new());
-    let next = || left.lock().unwrap().pop_front();
+    let failed: Mutex<Vec<String>> = Mutex::default();
+    let next = |store| {
+        let mut left = left.lock().unwrap();
+        let position = left.iter().position(|case| case.store == store)?;
+        left.remove(position)
+    };
+    let stores = ABREAST.iter().enumerate().flat_map(|(store, abreast)| vec![store; *abreast]);
     std::thread::scope(|scope| {
-        for _ in 0..ABREAST {
-            scope.spawn(|| {
-                while let Some(case) = next() {
+        for store in stores {
+            let (next, failed) = (&next, &failed);
+            scope.spawn(move || {
+                while let Some(case) = next(store) {
                     let begun = Instant::now();
                     let outcome = catch_unwind(AssertUnwindSafe(|| case.run()));
                     println!(
@@ -222,8 +232,8 @@ fn run_all(cases: impl IntoIterator<Item = Case>) {
                         case.name(),
                         begun.elapsed()
                     );
-                    if outcome.is_err() {
-                        failed.lock().unwrap().push(case.name());
+                    if let Err(panic) = outcome {
+                        failed.lock().unwrap().push(format!("{}: {}", case.name(), said(&*panic)));
                     }
                 }
             });
@@ -231,6 +241,12 @@ fn run_all(cases: impl IntoIterator<Item = Case>) {
     });
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words")
 }
 
 /// The list is that of the places where the service can die: none of them is passed by nobody.
@@ -254,6 +270,10 @@ fn whatever_was_begun_ends_right_after_a_death_at_any_point() {
     let mut random = Random::new(seed);
     let mut points: Vec<(Point, usize)> =
         Point::ALL.iter().flat_map(|point| [(*point, 0), (*point, 1)]).collect();
+    if let Some(only) = environment("RIGHTFUL_KILLS_AT") {
+        points.retain(|(point, _)| point.name().starts_with(&only));
+        assert!(!points.is_empty(), "no point begins with {only}");
+    }
     random.shuffle(&mut points);
     let count = kills().unwrap_or(FEW);
     println!("seed {seed}, {count} kills");
