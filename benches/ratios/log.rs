@@ -23,8 +23,11 @@ use super::{
 };
 
 const WRITERS: usize = 16;
+/// Pairs of stores, half of which are created the one first and half the other: two stores that are alike in all differ by
+/// a few per cent in one process.
+const PAIRS: usize = 4;
 /// Many and short ones, half of which begin with either: what else the machine does lasts for seconds.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 24;
 const ROUND: Duration = Duration::from_millis(1500);
 /// As the service has them.
 const BATCH: usize = 500;
@@ -78,22 +81,45 @@ impl Place {
     }
 }
 
-pub async fn run(kind: Kind) -> Row {
-    let with = Place::new(kind, "log").await;
-    let without = Place::new(kind, "no_log").await.without_queue().await;
-    let (mut service, mut raw) = (Vec::new(), Vec::new());
-    for number in 0..ROUNDS {
-        for sequenced in [number % 2 == 0, number % 2 != 0] {
-            match sequenced {
-                true => service.push(round(&with.store, true).await),
-                false => raw.push(round(&without.store, false).await),
-            }
+/// A store that is written to beside the sequencer, and one without it and its queue.
+struct Pair {
+    with: Place,
+    without: Place,
+}
+
+impl Pair {
+    async fn new(kind: Kind, number: usize) -> Self {
+        let (with, without) = (format!("log_{number}"), format!("no_log_{number}"));
+        if number.is_multiple_of(2) {
+            let with = Place::new(kind, &with).await;
+            Self { with, without: Place::new(kind, &without).await.without_queue().await }
+        } else {
+            let without = Place::new(kind, &without).await.without_queue().await;
+            Self { with: Place::new(kind, &with).await, without }
         }
     }
-    let state = with.store.log_state().await.expect("a state");
-    assert!(state.size > 0);
-    for place in [with, without] {
-        place.drop().await;
+
+    async fn drop(self) {
+        self.with.drop().await;
+        self.without.drop().await;
+    }
+}
+
+pub async fn run(kind: Kind) -> Row {
+    let (mut service, mut raw) = (Vec::new(), Vec::new());
+    for number in 0..PAIRS {
+        let pair = Pair::new(kind, number).await;
+        for number in 0..ROUNDS / PAIRS {
+            for sequenced in [number % 2 == 0, number % 2 != 0] {
+                match sequenced {
+                    true => service.push(round(&pair.with.store, true).await),
+                    false => raw.push(round(&pair.without.store, false).await),
+                }
+            }
+        }
+        let state = pair.with.store.log_state().await.expect("a state");
+        assert!(state.size > 0);
+        pair.drop().await;
     }
     Row {
         name: name(kind),
