@@ -287,6 +287,9 @@ pub trait Tx: Send {
     /// Counts inside this transaction.
     async fn count(&mut self, counts: &[Count<'_>]) -> Result<Vec<u64>, ConnectorError>;
 
+    /// How long a call takes that has nothing to do there.
+    async fn round_trip(&mut self) -> Result<Duration, ConnectorError>;
+
     /// Has the database check at once what it would check only at the commit. SQLite cannot; what a correction changes
     /// there is asked for by [`trial`](Self::trial).
     async fn check_constraints(&mut self) -> Result<(), ConnectorError> {

@@ -1,6 +1,9 @@
 //! One target transaction, and how soon what it did must be on disk.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 
@@ -80,6 +83,13 @@ impl Tx for SqlTx {
 
     async fn count(&mut self, counts: &[Count<'_>]) -> Result<Vec<u64>, ConnectorError> {
         count::run(&mut self.session, &self.facts, counts).await
+    }
+
+    async fn round_trip(&mut self) -> Result<Duration, ConnectorError> {
+        let sent = Instant::now();
+        // On PostgreSQL the beginning of the transaction goes along.
+        self.session.run(if self.session.dialect() == Dialect::MySql { "DO 0" } else { "" }).await?;
+        Ok(sent.elapsed())
     }
 
     async fn check_constraints(&mut self) -> Result<(), ConnectorError> {

@@ -98,11 +98,15 @@ impl Pace {
             let before = cursor.clone();
             let fault = |error: &ConnectorError| Interrupt::at(error, &step.connection, Some(&step.name));
             let begun = Instant::now();
+            self.rested = Duration::ZERO;
             let mut tx = connector.begin(limits).await.map_err(|error| fault(&error))?;
             // To rest in a transaction that nobody can write beside would be the contrary of kind.
             let in_parts = self.pacing.pause > 0.0 && !connector.keeps_writers_out();
-            let part = in_parts.then(|| PART.max(begun.elapsed() * ROUND_TRIPS));
-            let error = match self.parts(&mut *tx, work, cursor, begun, part).await {
+            let ran = match in_parts {
+                true => self.parts(&mut *tx, work, cursor, begun).await,
+                false => tx.batch(work, cursor, self.rows).await,
+            };
+            let error = match ran {
                 Ok(batch) => return Ok((tx, batch)),
                 Err(error) => error,
             };
@@ -112,17 +116,15 @@ impl Pace {
         }
     }
 
-    /// One batch, by statements that take as long as a `part` should.
+    /// One batch, by statements that take as long as a part of it should.
     async fn parts(
         &mut self,
         tx: &mut dyn Tx,
         work: &Work<'_>,
         cursor: &mut Cursor,
         begun: Instant,
-        part: Option<Duration>,
     ) -> Result<Batch, ConnectorError> {
-        self.rested = Duration::ZERO;
-        let Some(target) = part else { return tx.batch(work, cursor, self.rows).await };
+        let target = PART.max(tx.round_trip().await? * ROUND_TRIPS);
         let (mut whole, mut left) = (Batch::default(), self.rows);
         loop {
             let (rows, before) = (self.part.min(left), begun.elapsed());

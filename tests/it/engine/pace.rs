@@ -8,8 +8,9 @@ use serde_json::json;
 use super::{PLAN, SCHEMA, count};
 use crate::support::{
     harness::Harness,
+    proxy::Proxy,
     stores::sqlite_store,
-    targets::{Dialect, target},
+    targets::{Dialect, Target, target},
 };
 
 /// Each statement that deletes visits, with its transaction and its rows.
@@ -21,30 +22,45 @@ const STATEMENTS: &str = "CREATE TABLE statements (tx BIGINT, n BIGINT);
     CREATE INDEX visits_of ON visits (user_id, id);
     INSERT INTO visits SELECT n, 1 FROM generate_series(100, 3097) n;";
 
+/// A large step's batches, each with the rows of its statements.
+async fn batches(target: &Target, url: &str, pause: f64) -> Vec<Vec<u64>> {
+    target.execute(&format!("{SCHEMA} {STATEMENTS}"));
+    let store = sqlite_store().await;
+    let time_target = Duration::from_secs(60);
+    let pacing = Pacing { pause, min_rows: 1, max_rows: 1_000, time_target, ..Pacing::default() };
+    let harness = Harness::new(store.store.clone(), &[("shop", url)], pacing);
+    harness.register(PLAN).await.unwrap();
+    let id = harness.submit("customer", json!({ "user_id": 1 })).await;
+    let request = harness.run(id).await;
+    assert_eq!(request.state.outcome(), Some(Outcome::Done), "{request:?}");
+    assert_eq!((count(target, "users"), count(target, "visits")), (1, 1));
+
+    let mut batches: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for row in target.rows("SELECT tx, n FROM statements WHERE n > 0") {
+        let [tx, rows] = row.as_slice() else { panic!("{row:?}") };
+        batches.entry(tx.clone().unwrap()).or_default().push(rows.clone().unwrap().parse().unwrap());
+    }
+    let rows: Vec<u64> = batches.values().map(|statements| statements.iter().sum()).collect();
+    assert_eq!(rows, [1_000, 1_000, 1_000], "committed as often as without rests: {batches:?}");
+    batches.into_values().collect()
+}
+
 /// With a pause a batch consists of several statements, between which it rests; without one, of a single one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_rests_does_so_between_statements() {
     for (pause, in_parts) in [(0.5, true), (0.0, false)] {
         let Some(target) = target(Dialect::Postgres) else { return };
-        target.execute(&format!("{SCHEMA} {STATEMENTS}"));
-        let store = sqlite_store().await;
-        let time_target = Duration::from_secs(60);
-        let pacing = Pacing { pause, min_rows: 1, max_rows: 1_000, time_target, ..Pacing::default() };
-        let harness = Harness::new(store.store.clone(), &[("shop", &target.url)], pacing);
-        harness.register(PLAN).await.unwrap();
-        let id = harness.submit("customer", json!({ "user_id": 1 })).await;
-        let request = harness.run(id).await;
-        assert_eq!(request.state.outcome(), Some(Outcome::Done), "{request:?}");
-        assert_eq!((count(&target, "users"), count(&target, "visits")), (1, 1));
-
-        let mut batches: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for row in target.rows("SELECT tx, n FROM statements WHERE n > 0") {
-            let [tx, rows] = row.as_slice() else { panic!("{row:?}") };
-            batches.entry(tx.clone().unwrap()).or_default().push(rows.clone().unwrap().parse().unwrap());
-        }
-        let rows: Vec<u64> = batches.values().map(|statements| statements.iter().sum()).collect();
-        assert_eq!(rows, [1_000, 1_000, 1_000], "committed as often as without rests: {batches:?}");
-        let have_parts = batches.values().all(|statements| statements.len() > 1);
-        assert_eq!(have_parts, in_parts, "{batches:?}");
+        let batches = batches(&target, &target.url, pause).await;
+        assert!(batches.iter().all(|statements| (statements.len() > 1) == in_parts), "{batches:?}");
     }
+}
+
+/// Where a call takes long, much is done with each: by the two milliseconds of a statement alone it would soon be one row.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_to_a_database_far_away_does_not_become_most_of_the_work() {
+    let Some(target) = target(Dialect::Postgres) else { return };
+    let proxy = Proxy::before_target(&target).await.unwrap();
+    proxy.is_far(Duration::from_millis(20));
+    let batches = batches(&target, &proxy.url(&target.url), 0.5).await;
+    assert!(batches.iter().map(Vec::len).sum::<usize>() < 60, "{batches:?}");
 }

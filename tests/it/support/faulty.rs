@@ -195,6 +195,10 @@ impl Tx for FaultyTx {
         self.inner.count(counts).await
     }
 
+    async fn round_trip(&mut self) -> Result<Duration, ConnectorError> {
+        self.inner.round_trip().await
+    }
+
     async fn check_constraints(&mut self) -> Result<(), ConnectorError> {
         self.inner.check_constraints().await
     }

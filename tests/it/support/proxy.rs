@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -28,6 +29,8 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weather {
     Fair,
+    /// Everything takes so long on its way, each way.
+    Far(Duration),
     /// Nobody listens, and every connection is cut: the server is being restarted.
     Down,
     /// Accepts, and passes nothing on until it is fair again: the server hangs.
@@ -98,6 +101,11 @@ impl Proxy {
     pub async fn goes_down(&self) {
         self.wire.weather.send_replace(Weather::Down);
         self.until_listening(false).await;
+    }
+
+    /// The server is so far away, each way.
+    pub fn is_far(&self, way: Duration) {
+        self.wire.weather.send_replace(Weather::Far(way));
     }
 
     pub fn hangs(&self) {
@@ -199,6 +207,7 @@ async fn passes(weather: &mut watch::Receiver<Weather>) {
         let now = *weather.borrow_and_update();
         match now {
             Weather::Fair => return,
+            Weather::Far(way) => return tokio::time::sleep(way).await,
             Weather::Swallowing | Weather::Down => std::future::pending::<()>().await,
             Weather::Hanging => weather.changed().await.expect("the proxy runs"),
         }
