@@ -284,8 +284,8 @@ impl Tx {
             .select(consent_refs::consent_id);
         let sealed =
             consents::table.filter(consents::id.eq_any(known)).filter(consents::wrapped_key.is_not_null());
-        let destroy = diesel::update(sealed)
-            .set((consents::wrapped_key.eq(None::<Vec<u8>>), consents::confidential.eq(None::<Vec<u8>>)));
+        let nothing = (consents::wrapped_key.eq(None::<Vec<u8>>), consents::confidential.eq(None::<Vec<u8>>));
+        let destroy = Prepared(diesel::update(sealed).set(nothing));
         let (conn, start) = self.opening();
         let destroy = async { Ok(shared!(conn, |c| destroy.execute(c).await)?) };
         let ((), (), destroyed) = try_join!(conn.start(start), exclude_of_request(conn, &id), destroy)?;

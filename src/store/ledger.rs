@@ -167,7 +167,8 @@ impl Tx {
     /// # Errors
     /// `Internal` when it was entered before, or its ledger is not there.
     pub async fn enter(&mut self, entry: &Entry) -> Result<(), StoreError> {
-        let insert = diesel::insert_into(erasure_ledger::table).values(EntryRow::of(entry));
+        let row = EntryRow::of(entry);
+        let insert = diesel::insert_into(erasure_ledger::table).values(&row);
         on!(self.conn().await?, |c| insert.execute(c).await)?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
+use diesel::{dsl::auto_type, prelude::*};
 use diesel_async::RunQueryDsl;
 use futures::try_join;
 use uuid::Uuid;
@@ -139,6 +139,22 @@ fn known((identity, compared, shown): RefRow) -> Ref {
     Ref { identity, compared, shown }
 }
 
+/// What is known of the person of one request, by identity name.
+#[auto_type(no_type_alias)]
+fn refs_of_one(id: &str) -> _ {
+    request_refs::table.filter(request_refs::request_id.eq(id)).order(request_refs::identity).select((
+        request_refs::identity,
+        request_refs::pseudonym,
+        request_refs::shown,
+    ))
+}
+
+/// What is sealed with one request.
+#[auto_type(no_type_alias)]
+fn secrets_of_one(id: &str) -> _ {
+    request_secrets::table.find(id).select((request_secrets::wrapped_key, request_secrets::confidential))
+}
+
 /// The requests that are known by one of these pseudonyms.
 fn known_by(pseudonyms: Vec<&str>) -> KnownBy<'_> {
     request_refs::table.filter(request_refs::pseudonym.eq_any(pseudonyms)).select(request_refs::request_id)
@@ -223,13 +239,7 @@ impl Store {
     pub async fn whole(&self, id: Uuid) -> Result<Option<Whole>, StoreError> {
         let text = id.to_string();
         let request = requests::table.find(&text);
-        let secrets = request_secrets::table
-            .find(&text)
-            .select((request_secrets::wrapped_key, request_secrets::confidential));
-        let refs = request_refs::table
-            .filter(request_refs::request_id.eq(&text))
-            .order(request_refs::identity)
-            .select((request_refs::identity, request_refs::pseudonym, request_refs::shown));
+        let (secrets, refs) = (secrets_of_one(&text), refs_of_one(&text));
         let held = self.lookup().await?;
         let conn = &held.conn;
         let request = async {
@@ -267,7 +277,9 @@ impl Store {
     /// # Errors
     /// As every statement.
     pub async fn refs(&self, id: Uuid) -> Result<Vec<Ref>, StoreError> {
-        Ok(self.refs_of(&[id]).await?.remove(&id).unwrap_or_default())
+        let id = id.to_string();
+        let rows: Vec<RefRow> = read!(self, |c| refs_of_one(&id).load(c).await);
+        Ok(rows.into_iter().map(known).collect())
     }
 
     /// [`Store::refs`] of a page of requests in one query; those without any are absent.
@@ -296,7 +308,8 @@ impl Store {
     /// # Errors
     /// As every statement.
     pub async fn confidential(&self, id: Uuid) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
-        Ok(self.confidential_of(&[id]).await?.remove(&id))
+        let id = id.to_string();
+        Ok(read!(self, |c| secrets_of_one(&id).get_result(c).await.optional()))
     }
 
     /// [`Store::confidential`] of a page of requests in one query.
