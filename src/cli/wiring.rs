@@ -254,5 +254,6 @@ fn pacing(worker: &config::Worker) -> Pacing {
         min_rows: worker.batch.min_rows,
         max_rows: worker.batch.max_rows,
         pause: worker.batch.pause,
+        long_pause: worker.batch.long_pause,
     }
 }

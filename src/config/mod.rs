@@ -242,6 +242,8 @@ pub struct Batch {
     pub max_rows: u32,
     /// Rest within and after each batch, as a part of the time worked; 0 for none.
     pub pause: f64,
+    /// The same of work that goes on for more than half a second, where `pause` is not 0, nor longer.
+    pub long_pause: f64,
 }
 
 impl Default for Worker {
@@ -252,7 +254,13 @@ impl Default for Worker {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { time_target: Duration::from_millis(250), min_rows: 50, max_rows: 10_000, pause: 0.5 }
+        Self {
+            time_target: Duration::from_millis(250),
+            min_rows: 50,
+            max_rows: 10_000,
+            pause: 0.5,
+            long_pause: 20.0,
+        }
     }
 }
 

@@ -249,7 +249,7 @@ impl Sections<'_> {
 
     fn batch(&mut self, worker: &Fields<'_>) -> Batch {
         let mut batch = Batch::default();
-        let known = ["time_target", "min_rows", "max_rows", "pause"];
+        let known = ["time_target", "min_rows", "max_rows", "pause", "long_pause"];
         let Some(fields) = self.section(worker, "batch", &known) else { return batch };
         let times = Duration::from_millis(10)..=Duration::from_secs(10);
         self.duration(&fields, "time_target", times, &mut batch.time_target);
@@ -258,6 +258,7 @@ impl Sections<'_> {
         batch.min_rows = batch.min_rows.min(batch.max_rows);
         self.number(&fields, "min_rows", 1..=100_000, &mut batch.min_rows);
         self.number(&fields, "pause", 0.0..=20.0, &mut batch.pause);
+        self.number(&fields, "long_pause", 0.0..=100.0, &mut batch.long_pause);
         if batch.min_rows > batch.max_rows {
             self.reader.error(fields.line_of("min_rows"), "min_rows is larger than max_rows", "swap them");
         }

@@ -29,7 +29,7 @@ worker:
   concurrency: ${CONCURRENCY:-3}
   lease: 30s
   max_attempts: 8
-  batch: { time_target: 250ms, min_rows: 50, max_rows: 10000, pause: 0.5 }
+  batch: { time_target: 250ms, min_rows: 50, max_rows: 10000, pause: 0.5, long_pause: 5 }
 "#;
 
 const JWT_SECRET: &str = "a-secret-of-more-than-thirty-two-bytes";
@@ -116,7 +116,8 @@ fn every_fault_names_its_line() {
         ("time_target: 250ms", "time_target: 10s", 19, "outlive its lease"),
         ("max_attempts: 8", "max_attempts: many", 20, "from 1 to 1000"),
         ("min_rows: 50", "min_rows: 20000", 21, "larger than max_rows"),
-        ("pause: 0.5", "pause: -1", 21, "from 0 to 20"),
+        (" pause: 0.5", " pause: -1", 21, "from 0 to 20"),
+        ("long_pause: 5", "long_pause: 101", 21, "from 0 to 100"),
     ] {
         assert!(GOOD.contains(from), "{from}");
         let faults = parse_text(&GOOD.replacen(from, to, 1)).expect_err(to);

@@ -53,6 +53,12 @@ pub struct Work<'a> {
 pub struct Cursor {
     /// The key of the last row that was worked on, for walks in key order.
     pub after: Option<Vec<Key>>,
+    /// How rows are found, where there is a choice.
+    pub(crate) shape: Shape,
+    /// Its user rests between calls: rows are looked for a few at a time, where that can be done.
+    pub(crate) in_slices: bool,
+    /// How many addresses the round has that is being collected; it goes on in the same transaction.
+    pub(crate) collecting: Option<usize>,
     /// Row addresses that were collected and not yet worked on; shared between clones.
     pub(crate) collected: packed::Packed,
     /// How often addresses were collected.
@@ -64,6 +70,30 @@ pub struct Cursor {
     /// Rows that may still be worked on, where they have been counted: one that is written back each time would be
     /// found for ever.
     pub(crate) expected: Option<u64>,
+}
+
+/// How a walk finds its rows; chosen at its first batch.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) enum Shape {
+    #[default]
+    Unknown,
+    /// Addresses are collected, and worked on.
+    Rounds,
+    /// The table is passed through once.
+    Windows(Window),
+}
+
+/// Where a pass through a table stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Window {
+    /// The first block that was not passed.
+    pub(crate) next: u64,
+    /// How many the table had at the beginning.
+    pub(crate) blocks: u64,
+    /// Rows of the walk in a block, where they were looked for last.
+    pub(crate) density: f64,
+    /// Rows that went since the last block was passed.
+    pub(crate) taken: u64,
 }
 
 /// A row of a [`MaskProgress::Recorded`](crate::domain::compiled::MaskProgress) mask: its key and what the
@@ -79,6 +109,8 @@ pub struct Batch {
     pub affected: u64,
     /// No row was left for this alternative and cursor when the batch ended.
     pub done: bool,
+    /// Rows were looked for and none was worked on; the next call goes on in the same transaction.
+    pub looking: bool,
     /// Recorded masks only: to be sealed in the store before the commit.
     pub recorded: Vec<RecordedRow>,
 }

@@ -11,7 +11,7 @@ pub(crate) struct Packed {
     next: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Content {
     joined: String,
     /// Where each item ends in the text.
@@ -42,6 +42,12 @@ impl Packed {
             ends.push(joined.len());
         }
         Self { content: Arc::new(Content { joined, ends, stops: Vec::new() }), next: 0 }
+    }
+
+    /// Adds items behind the last one.
+    pub(crate) fn extend<'a>(&mut self, items: impl IntoIterator<Item = &'a str>) {
+        let content = Arc::make_mut(&mut self.content);
+        items.into_iter().for_each(|item| content.push(item));
     }
 
     /// Items that were not taken yet.
@@ -84,9 +90,9 @@ impl Content {
 
 impl<'a> FromIterator<&'a str> for Packed {
     fn from_iter<I: IntoIterator<Item = &'a str>>(items: I) -> Self {
-        let mut content = Content::default();
-        items.into_iter().for_each(|item| content.push(item));
-        Self { content: Arc::new(content), next: 0 }
+        let mut packed = Self::default();
+        packed.extend(items);
+        packed
     }
 }
 
@@ -113,6 +119,10 @@ mod tests {
         assert_eq!(worked_off(joined, 2), ["\"(0,1)\",\"(0,2)\"", "\"(7,3)\""]);
         assert_eq!(worked_off(["1", "22", "3"].into_iter().collect(), 2), ["1,22", "3"]);
         assert_eq!(Packed::joined(String::new(), "").left(), 0);
+        let mut slices = Packed::default();
+        slices.extend(["1", "22"]);
+        slices.extend(["3"]);
+        assert_eq!(worked_off(slices, 2), ["1,22", "3"]);
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub struct Pacing {
     pub max_rows: u32,
     /// Rest between the statements of a batch and after it, as a part of the time that they take.
     pub pause: f64,
+    /// The same of work that goes on for more than half a second, where `pause` is not 0, nor longer.
+    pub long_pause: f64,
 }
 
 impl Default for Pacing {
@@ -111,6 +113,7 @@ impl Default for Pacing {
             min_rows: 50,
             max_rows: 10_000,
             pause: 0.5,
+            long_pause: 20.0,
         }
     }
 }

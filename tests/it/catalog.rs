@@ -24,7 +24,7 @@ const LIMITS: Limits =
     Limits { lock_timeout: Duration::from_secs(1), statement_timeout: Duration::from_secs(20) };
 
 fn statement(sql: &str) -> Statement {
-    Statement { sql: sql.to_owned(), binds: Vec::new() }
+    Statement::plain(sql)
 }
 
 async fn session(sessions: &Sessions) -> Session {

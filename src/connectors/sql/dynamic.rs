@@ -32,6 +32,9 @@ macro_rules! walk {
     ($db:ty, $out:ident, $value:ident => $arrays:expr) => {
         impl QueryFragment<$db> for Dynamic {
             fn walk_ast<'b>(&'b self, mut $out: AstPass<'_, 'b, $db>) -> QueryResult<()> {
+                if self.0.once {
+                    $out.unsafe_to_cache_prepared();
+                }
                 let mut binds = self.0.binds.iter();
                 for (position, text) in self.0.sql.split(MARK).enumerate() {
                     if position > 0 {

@@ -57,7 +57,7 @@ impl Facts {
             Dialect::MySql => MYSQL_COLLATIONS,
             Dialect::Sqlite => SQLITE_COLLATED,
         };
-        let rows = session.query(&Statement { sql: sql.to_owned(), binds: Vec::new() }).await?;
+        let rows = session.query(&Statement::plain(sql)).await?;
         let mut facts = Self::of_tables(catalog);
         for row in rows {
             facts.learn(dialect, row);

@@ -72,6 +72,6 @@ impl Fragment {
     }
 
     pub(super) fn finish(self) -> Statement {
-        Statement { sql: self.sql, binds: self.binds }
+        Statement::new(self.sql, self.binds)
     }
 }

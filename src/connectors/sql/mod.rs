@@ -26,6 +26,7 @@ pub mod statement;
 mod take;
 mod transaction;
 mod walk;
+mod windows;
 mod wire;
 mod witness;
 

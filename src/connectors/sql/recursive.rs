@@ -68,7 +68,7 @@ pub(super) async fn batch(
             break;
         }
     }
-    Ok(Batch { affected, done: cursor.collected.left() == 0, recorded: Vec::new() })
+    Ok(Batch { affected, done: cursor.collected.left() == 0, ..Batch::default() })
 }
 
 /// The columns of each own link: those that point, and those that are pointed at.

@@ -23,12 +23,24 @@ pub enum Bind {
 pub struct Statement {
     pub sql: String,
     pub binds: Vec<Bind>,
+    /// Its text comes just once: it is not kept prepared, and planned for its own values.
+    pub once: bool,
 }
 
 impl Statement {
+    #[must_use]
+    pub fn new(sql: impl Into<String>, binds: Vec<Bind>) -> Self {
+        Self { sql: sql.into(), binds, once: false }
+    }
+
     /// Without values.
     #[must_use]
     pub fn plain(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), binds: Vec::new() }
+        Self::new(sql, Vec::new())
+    }
+
+    #[must_use]
+    pub fn once(self) -> Self {
+        Self { once: true, ..self }
     }
 }

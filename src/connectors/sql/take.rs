@@ -8,7 +8,7 @@ use super::{
     extract::Reader,
     facts::Facts,
     fragment::Fragment,
-    rounds::next_chunk,
+    rounds::{Next, next_chunk},
     session::Session,
     walk::{finished, of_alternative},
 };
@@ -29,8 +29,10 @@ pub(super) async fn take(
     let columns: Vec<String> = readers.iter().map(|reader| reader.name().to_owned()).collect();
     let nothing = |batch: Batch| Taken { columns: columns.clone(), rows: Vec::new(), batch };
     let Some(condition) = of_alternative(context, work)? else { return Ok(nothing(finished())) };
-    let Some(chunk) = next_chunk(session, context, work, condition, cursor, limit).await? else {
-        return Ok(nothing(finished()));
+    let chunk = match next_chunk(session, context, work, condition, cursor, limit).await? {
+        Next::Chunk(chunk) => chunk,
+        Next::Looking => return Ok(nothing(Batch { looking: true, ..Batch::default() })),
+        Next::End => return Ok(nothing(finished())),
     };
     let here = address.any_of(context, work.rows, &chunk)?;
     let still = of_alternative(context.checking(), work)?.unwrap_or_else(|| Fragment::text("FALSE"));
@@ -65,5 +67,5 @@ pub(super) async fn take(
         });
     }
     cursor.affected += affected;
-    Ok(Taken { columns, rows, batch: Batch { affected, done: false, recorded: Vec::new() } })
+    Ok(Taken { columns, rows, batch: Batch { affected, ..Batch::default() } })
 }

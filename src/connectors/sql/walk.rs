@@ -2,8 +2,8 @@
 //!
 //! The shape decides how fast a large erasure is, above all while somebody holds an old snapshot (DESIGN.md §5): a
 //! search that starts again from the beginning for every batch is quadratic then. Where an index leads with the
-//! columns that are matched and goes on with the row's key, ranges of that key are walked; otherwise addresses are
-//! collected in rounds and worked on in chunks.
+//! columns that are matched and goes on with the row's key, ranges of that key are walked; where the person has much of a
+//! table it is passed through in windows of blocks; otherwise addresses are collected in rounds and worked on in chunks.
 
 use super::{
     address::{Address, Bound, beyond},
@@ -15,9 +15,10 @@ use super::{
     fragment::Fragment,
     mask, predicate, rectify, recursive, rounds,
     session::Session,
+    windows,
 };
 use crate::{
-    connectors::{Batch, ConnectorError, Cursor, NO_LIMIT, Work},
+    connectors::{Batch, ConnectorError, Cursor, NO_LIMIT, Shape, Work},
     domain::{
         compiled::{Action, Alternative, KeyColumn, Rows, Source},
         key::Key,
@@ -50,7 +51,16 @@ pub(super) async fn batch(
     if matches!(work.action, Action::DeleteIfUnreferenced { .. }) {
         return rounds::collected(session, context, work, condition, cursor, limit).await;
     }
-    match (range_key(context, work), Address::of(context, work.rows)) {
+    let by_key = range_key(context, work);
+    if by_key.is_none() && windows::fit(context, work) {
+        if cursor.shape == Shape::Unknown {
+            cursor.shape = windows::shape(session, context, work, &condition).await?;
+        }
+        if let Shape::Windows(window) = &mut cursor.shape {
+            return windows::batch(session, context, work, condition, window, limit).await;
+        }
+    }
+    match (by_key, Address::of(context, work.rows)) {
         (Some(key), _) => range(session, context, work, condition, cursor, limit, &key).await,
         (None, Address::None) => rounds::limited(session, context, work, condition, cursor, limit).await,
         (None, _) => rounds::collected(session, context, work, condition, cursor, limit).await,
@@ -100,11 +110,11 @@ async fn at_once(
             matched.then(" AND ").and(unreferenced(context, work.rows, reference))
         });
         let affected = change(session, context, work, free).await?;
-        return Ok(Batch { affected, done: true, recorded: Vec::new() });
+        return Ok(Batch { affected, ..finished() });
     }
     let condition = remaining(context, work.rows, work.action, matched)?;
     let affected = change(session, context, work, condition).await?;
-    Ok(Batch { affected, done: true, recorded: Vec::new() })
+    Ok(Batch { affected, ..finished() })
 }
 
 /// Every work without a limit, in order; those that are one statement each are sent together.
@@ -300,7 +310,7 @@ async fn range(
     let affected = change(session, context, work, condition).await?;
     let done = upto.is_none();
     cursor.after = upto.or_else(|| cursor.after.take());
-    Ok(Batch { affected, done, recorded: Vec::new() })
+    Ok(Batch { affected, done, ..Batch::default() })
 }
 
 /// The key of the last row of the batch; `None` when fewer rows are left.

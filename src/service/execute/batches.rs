@@ -158,7 +158,7 @@ impl Walk {
         }
         let root = (step.is_root && !self.opener).then_some(&run.plan.root);
         let work = Work { rows, action: &step.action, alternative: self.alternative, keys, root };
-        let mut pace = Pace::new(run.service.pacing);
+        let mut pace = Pace::new(run.service.pacing, &run.effort);
         let connector = run.connector(&step.connection)?;
         recorder.flush().await?;
         points::reached(Point::StepAnnounced);

@@ -34,7 +34,16 @@ pub async fn go_on(service: &Arc<Service>, recorder: &mut Recorder) -> Result<()
     recorder.take_locks(&refs_at_work(&plan, &service.vault, &steps, &root)).await?;
     recorder.plan = Some(plan.clone());
     let limits = session_limits(service);
-    let run = Run { service, plan, steps, data_key, root: Arc::new(root), limits, resumed: true };
+    let run = Run {
+        service,
+        plan,
+        steps,
+        data_key,
+        root: Arc::new(root),
+        limits,
+        resumed: true,
+        effort: Arc::default(),
+    };
     super::resume::book_recovered(&run, recorder).await?;
     carry_out(&run, recorder).await?;
     recorder.complete(true).await

@@ -44,6 +44,7 @@ use crate::{
 pub(super) use corrected::corrected_by;
 pub(super) use keys::{data_key, root_tuple, uses_sets as uses_key_sets};
 pub use lease::LeaseClock;
+use pace::Effort;
 use recorder::Recorder;
 pub(super) use resolve::COUNT_LIMIT;
 use trouble::Interrupt;
@@ -98,6 +99,8 @@ struct Run<'a> {
     limits: Limits,
     /// The steps were counted by an earlier attempt, perhaps long ago.
     resumed: bool,
+    /// Of this attempt.
+    effort: Arc<Effort>,
 }
 
 async fn run(service: &Arc<Service>, recorder: &mut Recorder) -> Result<(), Interrupt> {
@@ -174,8 +177,16 @@ async fn prepare<'a>(
         },
     };
     let limits = session_limits(service);
-    let run =
-        Run { service, plan: plan.clone(), steps, data_key, root: Arc::new(root), limits, resumed: !fresh };
+    let run = Run {
+        service,
+        plan: plan.clone(),
+        steps,
+        data_key,
+        root: Arc::new(root),
+        limits,
+        resumed: !fresh,
+        effort: Arc::default(),
+    };
     if !fresh {
         resume::book_recovered(&run, recorder).await?;
         if recorder.request.kind == Kind::Erasure {

@@ -59,6 +59,7 @@ pub async fn resolve(
         root,
         limits: session_limits(service),
         resumed: false,
+        effort: Arc::default(),
     };
     discard_leftovers(&run, recorder).await?;
     let sets: Vec<usize> = (0..plan.key_sets.len()).collect();

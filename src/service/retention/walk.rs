@@ -21,7 +21,12 @@ use crate::{
     },
     points::{self, Point},
     service::{
-        execute::{COUNT_LIMIT, connector, pace::Pace, session_limits, trouble::Interrupt},
+        execute::{
+            COUNT_LIMIT, connector,
+            pace::{Effort, Pace},
+            session_limits,
+            trouble::Interrupt,
+        },
         runs::Keeper,
     },
 };
@@ -76,9 +81,10 @@ pub async fn carry_out(keeper: &mut Keeper, name: &str) -> Result<(), Interrupt>
         }
         false => book_lost(keeper, &counted).await?,
     }
+    let effort = Effort::default();
     for _ in 0..ROUNDS {
         for position in 0..going.steps.len() {
-            walk(keeper, &mut going, position).await?;
+            walk(keeper, &mut going, &effort, position).await?;
         }
         going.refresh(keeper).await?;
         let left = count(keeper, &going).await?;
@@ -169,12 +175,17 @@ async fn book_lost(keeper: &mut Keeper, counted: &Counted) -> Result<(), Interru
 }
 
 /// Works on every row that a step still finds.
-async fn walk(keeper: &mut Keeper, going: &mut Going<'_>, position: usize) -> Result<(), Interrupt> {
+async fn walk(
+    keeper: &mut Keeper,
+    going: &mut Going<'_>,
+    effort: &Effort,
+    position: usize,
+) -> Result<(), Interrupt> {
     let service = keeper.service.clone();
     let limits = session_limits(&service);
     let connector = connector(&service, &going.policy.connection.value)?;
     let alternatives = going.steps.get(position).map_or(0, |step| step.rows.any_of.len());
-    let mut pace = Pace::new(service.pacing);
+    let mut pace = Pace::new(service.pacing, effort);
     for alternative in 0..alternatives {
         let mut cursor = Cursor::default();
         loop {

@@ -29,15 +29,15 @@ async fn values_are_bound_and_come_back_as_text() {
         target.execute(&shop(target.dialect));
         let sessions = Sessions::new(&target.url, 1).unwrap();
         let mut session = session(&sessions).await;
-        let insert = Statement {
-            sql: format!("INSERT INTO users (email, name) VALUES ({MARK}, {MARK}), ({MARK}, {MARK})"),
-            binds: vec![
+        let insert = Statement::new(
+            format!("INSERT INTO users (email, name) VALUES ({MARK}, {MARK}), ({MARK}, {MARK})"),
+            vec![
                 Bind::Text(Some("a'\u{e9}\u{1f600}@x".into())),
                 Bind::Text(None),
                 Bind::Text(Some("b".into())),
                 Bind::Text(Some(String::new())),
             ],
-        };
+        );
         assert_eq!(session.execute(&insert).await.unwrap(), 2);
         let rows = session.query(&statement("SELECT email, name FROM users ORDER BY email")).await.unwrap();
         let text = |text: &str| Some(text.to_owned());

@@ -41,6 +41,7 @@ pub fn with_step<'a>(run: &Run<'a>, position: usize, step: Step) -> Run<'a> {
         root: run.root.clone(),
         limits: run.limits,
         resumed: run.resumed,
+        effort: run.effort.clone(),
     }
 }
 
