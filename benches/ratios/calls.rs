@@ -1,7 +1,7 @@
 //! What the admin panel does most: it submits, beside pgbench inserting the same rows, and it asks how far a request is, beside
 //! a server of the bare framework that gives the same bytes.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     client::{CLIENTS, Client, rate},
     memory::resident_mib,
-    pgbench, plans,
+    pgbench, plans, record,
     site::{Settings, Site},
     store::Store,
     table::{Goal, Row},
@@ -57,7 +57,7 @@ pub async fn accept() -> Row {
     let (base, _) = site.access();
     let service = rate(base, &tokens, TIME, (202, "POST /v1/requests"), submission).await;
     let resident_mib = resident_mib(&process);
-    let script = same_rows(&store).await;
+    let script = record::script(&store).await;
     drop(process);
     #[expect(clippy::cast_possible_truncation, reason = "a few thousand a second")]
     let transactions = (service * TIME.as_secs_f64()) as i64;
@@ -65,66 +65,6 @@ pub async fn accept() -> Row {
     store.drop().await;
     target.drop().await;
     Row { name: accept_name(), unit: "1/s", service, beside, goal: Goal::AtLeast(0.5), resident_mib }
-}
-
-/// A transaction that inserts, in every table, what the newest request has there, under ids of its own.
-async fn same_rows(store: &Target) -> String {
-    let text = async |sql: &str| -> Vec<String> {
-        let rows = store.client.query(sql, &[]).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
-        rows.iter().map(|row| row.get(0)).collect()
-    };
-    let id = text("SELECT id FROM requests ORDER BY id DESC LIMIT 1").await.remove(0);
-    let tables = text(
-        "SELECT table_name::text FROM information_schema.columns WHERE column_name = 'request_id'
-           AND table_schema = current_schema()
-           AND table_name IN (SELECT relname FROM pg_class WHERE relkind = 'r') ORDER BY 1",
-    )
-    .await;
-    let refs = text(&format!("SELECT ref FROM request_refs WHERE request_id = '{id}'")).await;
-    let events = text(&format!("SELECT id FROM audit_events WHERE request_id = '{id}'")).await;
-    let mut variables = vec![(id.clone(), "id".to_owned())];
-    for (number, one) in refs.into_iter().chain(events).enumerate() {
-        variables.push((one, format!("v{number}")));
-    }
-    let mut script = String::new();
-    for (_, name) in &variables {
-        let _ = writeln!(script, "\\set {name} random(1000000000000, 9000000000000000000)");
-    }
-    script.push_str("BEGIN;\n");
-    let own =
-        std::iter::once(("requests", "id")).chain(tables.iter().map(|table| (table.as_str(), "request_id")));
-    for (table, key) in own {
-        let rows = format!("SELECT row_to_json(t)::text FROM {table} t WHERE {key} = '{id}'");
-        for row in text(&rows).await {
-            let row: serde_json::Map<String, Value> = serde_json::from_str(&row).expect("a row");
-            let values: Vec<String> = row.values().map(|value| literal(value, &variables)).collect();
-            let columns: Vec<&str> = row.keys().map(|column| column.as_str()).collect();
-            let _ = writeln!(
-                script,
-                "INSERT INTO {table} (\"{}\") VALUES ({});",
-                columns.join("\", \""),
-                values.join(", ")
-            );
-        }
-    }
-    script.push_str("COMMIT;\n");
-    script
-}
-
-/// A value as SQL, with the variables of the script in the place of what must be there once. Colons are written as escapes:
-/// pgbench takes what follows one for a variable, also inside of quotes.
-fn literal(value: &Value, variables: &[(String, String)]) -> String {
-    let text = match value {
-        Value::Null => return "NULL".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let escaped = text.replace('\\', "\\\\").replace('\'', "''").replace(':', "\\003a");
-    let varied = variables
-        .iter()
-        .fold(format!("U&'{escaped}'"), |text, (of, name)| text.replace(of, &format!("' || :{name} || U&'")));
-    // One that is all of it, or its beginning or end.
-    varied.replace("U&'' || ", "").replace(" || U&''", "")
 }
 
 pub async fn poll(kind: Store) -> Row {

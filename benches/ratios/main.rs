@@ -16,6 +16,7 @@ mod memory;
 mod pgbench;
 mod plans;
 mod promptness;
+mod record;
 mod scale;
 #[path = "../../tests/it/support/site.rs"]
 #[expect(dead_code, reason = "the tests ask more of it")]
@@ -48,7 +49,7 @@ async fn measured(wanted: impl Fn(&str) -> bool) -> Table {
     }
     for store in Store::ALL {
         if wanted(&small::name(store)) {
-            table.push(small::run(store).await);
+            small::run(store).await.into_iter().for_each(|row| table.push(row));
         }
     }
     if wanted(scale::NAME) {

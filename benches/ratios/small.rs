@@ -1,5 +1,7 @@
 //! Small subjects: five tables, about 65 rows each, end to end over HTTP by eight clients, beside pgbench running
-//! the same five statements with eight clients.
+//! the same five statements with eight clients. Where the store is a PostgreSQL database, too, also beside pgbench writing
+//! there, in one transaction each and with eight clients, what the service has on record of each of them in the end: nothing
+//! that keeps that record on this machine erases more.
 
 use std::{
     sync::{
@@ -14,7 +16,7 @@ use serde_json::json;
 use super::{
     client::CLIENTS,
     memory::resident_mib,
-    pgbench,
+    pgbench, record,
     site::{Settings, Site},
     store::Store,
     table::{Goal, Row},
@@ -48,8 +50,12 @@ pub fn name(store: Store) -> String {
     format!("small subjects over HTTP, {CLIENTS} clients, {} store", store.as_str())
 }
 
+pub fn record_name() -> String {
+    format!("{}, beside their record alone", name(Store::Postgres))
+}
+
 /// Erases every subject once each way.
-pub async fn run(kind: Store) -> Row {
+pub async fn run(kind: Store) -> Vec<Row> {
     let target = Target::new("small").await;
     fill(&target).await;
     let beside = pgbench::rate(&target, ERASE, SUBJECTS);
@@ -64,18 +70,16 @@ pub async fn run(kind: Store) -> Row {
     require_empty(&target).await;
     let resident_mib = resident_mib(&process);
     drop(process);
+    let service = subjects() / elapsed;
+    let row = |name, beside, goal| Row { name, unit: "1/s", service, beside, goal, resident_mib };
+    let mut rows = vec![row(name(kind), beside, Goal::AtLeast(0.5))];
     if let Some(store) = store {
+        let record = pgbench::rate(&store, &record::script(&store).await, SUBJECTS);
+        rows.push(row(record_name(), record, Goal::None));
         store.drop().await;
     }
     target.drop().await;
-    Row {
-        name: name(kind),
-        unit: "1/s",
-        service: subjects() / elapsed,
-        beside,
-        goal: Goal::AtLeast(0.5),
-        resident_mib,
-    }
+    rows
 }
 
 /// How many there are.

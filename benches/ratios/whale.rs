@@ -1,5 +1,5 @@
-//! One subject with 1,000,000 of 3,400,000 rows, beside the same batch shape as a procedure that commits each
-//! batch and makes the same counts before and after.
+//! One subject with 1,000,000 of 3,400,000 rows, beside the fastest shape of a batch that these indexes allow, as a procedure
+//! that commits each batch and makes the same counts before and after.
 
 use std::time::Instant;
 
@@ -53,23 +53,21 @@ BEGIN
   DELETE FROM users WHERE id = subject;
 END $$";
 
-/// Row addresses collected in rounds of 100,000.
-const ADDRESSES: &str = "
+/// Windows over the table's blocks, each with about as many rows. Every window is planned for itself: a plan for any of
+/// them could go through the index.
+const WINDOWS: &str = "
 CREATE PROCEDURE erase_raw(subject int, size int) LANGUAGE plpgsql AS $$
-DECLARE found tid[]; n bigint; i int;
+DECLARE below bigint := 0; blocks bigint; step bigint; n bigint;
 BEGIN
   SELECT count(*) INTO n FROM visits WHERE user_id = subject;
   COMMIT;
-  LOOP
-    SELECT array_agg(ctid) INTO found FROM
-      (SELECT ctid FROM visits WHERE user_id = subject LIMIT 100000) rows;
-    EXIT WHEN found IS NULL;
-    i := 1;
-    WHILE i <= cardinality(found) LOOP
-      DELETE FROM visits WHERE ctid = ANY (found[i : i + size - 1]) AND user_id = subject;
-      COMMIT;
-      i := i + size;
-    END LOOP;
+  blocks := pg_relation_size('visits') / current_setting('block_size')::bigint;
+  step := greatest(1, size * blocks / n);
+  WHILE below < blocks LOOP
+    EXECUTE format('DELETE FROM visits WHERE ctid >= %L AND ctid < %L AND user_id = $1',
+                   '(' || below || ',0)', '(' || below + step || ',0)') USING subject;
+    COMMIT;
+    below := below + step;
   END LOOP;
   SELECT count(*) INTO n FROM visits WHERE user_id = subject;
   IF n > 0 THEN RAISE EXCEPTION 'rows remain'; END IF;
@@ -92,7 +90,7 @@ pub fn name(index: Index, snapshot: Snapshot) -> String {
 pub async fn run(index: Index, snapshot: Snapshot) -> Row {
     let (columns, procedure) = match index {
         Index::SubjectAndKey => ("user_id, id", KEYSET),
-        Index::Subject => ("user_id", ADDRESSES),
+        Index::Subject => ("user_id", WINDOWS),
     };
     let target = Target::new("whale").await;
     fill(&target, columns).await;
