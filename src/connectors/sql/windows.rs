@@ -142,7 +142,7 @@ impl Window {
         let more = found >= u64::from(limit) && (until - self.next > 1 || self.taken < FULL_BLOCK);
         if more {
             // Perhaps not all that is there: look again, at fewer blocks.
-            self.density *= 2.0;
+            self.density = self.density.max(SPARSE) * 2.0;
             return;
         }
         self.density = found as f64 / (until - self.next) as f64;
@@ -170,6 +170,10 @@ mod tests {
         // A block holds more than a statement may take.
         window.density = 300.0;
         assert_eq!(window.until(1), 706);
+        // Also where none was found before.
+        let mut sparse = Window { next: 0, blocks: 1_000, density: 0.0, taken: 0 };
+        sparse.passed(sparse.until(100), 100, 100);
+        assert_eq!((sparse.next, sparse.until(100)), (0, 50));
         // Rows that come back keep nobody at the same block.
         for _ in 0..FULL_BLOCK {
             window.passed(706, 1, 1);
